@@ -1,0 +1,51 @@
+/* Remembers which subscriptions match a topic name. Nothing is searched when a subscription
+ * changes: a change of a wildcard filter counts up a generation that belongs to the filter's first
+ * literal levels, and an entry is good as long as the generations of its topic's first levels are
+ * what they were. A change of a filter without wildcards concerns the entry of that topic only.
+ *
+ * Bounded by entries and bytes; who is used survives those who are not (second chance), and a topic
+ * must be seen twice within a short time to get in, so that a flood of topics evicts little. */
+#ifndef BULKHEAD_ROUTER_MATCH_CACHE_H
+#define BULKHEAD_ROUTER_MATCH_CACHE_H
+
+#include "common/keyed_table.h"
+#include "common/slice.h"
+#include "router/match_set.h"
+
+enum {
+    MATCH_GENERATIONS = 4096, /* generations, shared by hash; a power of two */
+    MATCH_PREFIX_LEVELS = 3,  /* how many levels of a filter tell generations apart */
+    MATCH_SEEN = 4096,        /* topics that were seen once; a power of two */
+};
+
+struct match_entry;
+
+struct match_cache {
+    struct keyed_table entries;
+    struct match_entry *hand; /* next to be looked at for eviction, in a ring of all */
+    size_t entries_max;
+    size_t bytes_max;
+    size_t bytes;
+    uint64_t hits;
+    uint64_t misses;
+    uint64_t everywhere; /* the generation of filters that start with a wildcard */
+    uint64_t generations[MATCH_GENERATIONS];
+    uint32_t seen[MATCH_SEEN];
+};
+
+void match_cache_init(struct match_cache *cache, size_t entries_max, size_t bytes_max);
+void match_cache_free(struct match_cache *cache);
+
+/* The set that was kept for topic, whose hash is hash, if it is still good, else NULL. Valid until
+ * the next match_cache_put(). */
+const struct match_set *match_cache_get(struct match_cache *cache, struct slice topic,
+                                        uint64_t hash);
+
+/* Keeps a copy of set for topic if there is reason to. */
+void match_cache_put(struct match_cache *cache, struct slice topic, uint64_t hash,
+                     const struct match_set *set);
+
+/* What matches has changed for all topics that filter (a plain one) matches. */
+void match_cache_invalidate(struct match_cache *cache, struct slice filter);
+
+#endif

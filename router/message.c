@@ -1,0 +1,53 @@
+/* Reference-counted messages. */
+#include "router/message.h"
+
+#include "common/verify.h"
+#include "router/principal.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+_Static_assert(sizeof(struct message) <= 64, "the header must stay small");
+
+static uint8_t *put(uint8_t *at, struct slice bytes)
+{
+    if (bytes.len > 0)
+        memcpy(at, bytes.data, bytes.len);
+    return at + bytes.len;
+}
+
+struct message *message_new(const struct message_fields *fields)
+{
+    VERIFY(fields->topic.len > 0 && fields->topic.len <= UINT16_MAX && fields->qos <= 2);
+
+    size_t bytes = (size_t)fields->topic.len + fields->properties.len + fields->payload.len;
+    size_t size = offsetof(struct message, bytes) + bytes;
+    struct message *message = malloc(size < sizeof(*message) ? sizeof(*message) : size);
+    VERIFY(message != NULL);
+    *message = (struct message){
+        .references = 1,
+        .id = fields->id,
+        .arrival = fields->arrival,
+        .expiry = fields->expiry,
+        .publisher = fields->publisher != NULL ? principal_ref(fields->publisher) : NULL,
+        .payload_size = fields->payload.len,
+        .properties_size = fields->properties.len,
+        .epoch = fields->epoch,
+        .topic_size = (uint16_t)fields->topic.len,
+        .qos = fields->qos,
+        .flags = fields->flags,
+    };
+    uint8_t *at = put(message->bytes, fields->topic);
+    put(put(at, fields->properties), fields->payload);
+    return message;
+}
+
+void message_unref(struct message *message)
+{
+    VERIFY(message->references > 0);
+    if (--message->references > 0)
+        return;
+    if (message->publisher != NULL)
+        principal_unref(message->publisher);
+    free(message);
+}
