@@ -1,0 +1,161 @@
+/* What every child process shares. */
+#include "common/child.h"
+
+#include "common/log.h"
+#include "common/verify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const char *role_name(enum role role)
+{
+    static const char *const names[ROLE_COUNT] = {"master", "persistd", "router", "authd",
+                                                  "worker"};
+    return names[role];
+}
+
+static void child_log(void *context, int level, struct slice text)
+{
+    struct child *child = context;
+    struct cm_log record = {.level = (uint8_t)level, .text = text};
+    control_send_message(&child->control, cm_log, &record, -1);
+}
+
+static bool on_mc_sandbox(struct child *child, const struct mc_sandbox *m)
+{
+    if (m->chroot_dir.len >= sizeof(child->chroot_path))
+        return false;
+    child->sandbox = *m;
+    memcpy(child->chroot_path, m->chroot_dir.data, m->chroot_dir.len);
+    child->chroot_path[m->chroot_dir.len] = '\0';
+    child->sandbox.chroot_dir = slice_text(child->chroot_path);
+    return true;
+}
+
+static bool on_mc_log(struct child *child, const struct mc_log *m)
+{
+    (void)child;
+    log_set_level(m->level);
+    return true;
+}
+
+static bool on_mc_start(struct child *child, const struct mc_start *m)
+{
+    (void)m;
+    child->started = true;
+    return true;
+}
+
+static bool on_mc_ping(struct child *child, const struct mc_ping *m)
+{
+    struct cm_pong pong = {.number = m->number};
+    control_send_message(&child->control, cm_pong, &pong, -1);
+    return true;
+}
+
+/* Passes a message on to the role's own handler. */
+#define PASS_ON(name)                                                                              \
+    static bool on_mc_##name(struct child *child, const struct mc_##name *m)                       \
+    {                                                                                              \
+        return child->handlers->name != NULL && child->handlers->name(child->context, m);          \
+    }
+#define PASS_ON_WITH_FD(name)                                                                      \
+    static bool on_mc_##name(struct child *child, const struct mc_##name *m)                       \
+    {                                                                                              \
+        return child->handlers->name != NULL &&                                                    \
+               child->handlers->name(child->context, m, control_take_fd(&child->control));         \
+    }
+PASS_ON_WITH_FD(listener)
+PASS_ON(worker_setup)
+PASS_ON(router_setup)
+PASS_ON(persistd_setup)
+PASS_ON(authd_setup)
+PASS_ON_WITH_FD(file)
+PASS_ON_WITH_FD(peer)
+PASS_ON(serve)
+PASS_ON(reload)
+PASS_ON(reload_end)
+PASS_ON(drain)
+PASS_ON_WITH_FD(command)
+PASS_ON(audit)
+
+MESSAGE_DISPATCH(child_on_message, struct child, MASTER_TO_CHILD)
+
+/* The master is gone or broke the protocol: nothing is left to serve for. */
+static void child_on_closed(void *context, const char *why)
+{
+    struct child *child = context;
+    log_set_sink(NULL, NULL);
+    fprintf(stderr, "bulkhead-%s: control channel: %s\n", role_name(child->role), why);
+    _exit(EXIT_FAILURE);
+}
+
+static void child_on_prepare(struct ev_loop *loop, ev_prepare *watcher, int revents)
+{
+    struct child *child = watcher->data;
+    (void)loop;
+    (void)revents;
+    child->handlers->turn(child->context);
+}
+
+void child_begin(struct child *child, enum role role, const struct child_handlers *handlers,
+                 void *context)
+{
+    *child = (struct child){.role = role, .handlers = handlers, .context = context};
+    child->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    VERIFY(child->loop != NULL);
+    control_open(&child->control, child->loop, CONTROL_FD, child_on_message, child_on_closed,
+                 child);
+    log_set_sink(child_log, child);
+    log_set_level(LEVEL_DEBUG);
+    control_receive_until(&child->control, &child->started);
+}
+
+void child_ready(struct child *child, const char *report)
+{
+    struct cm_ready ready = {.report = slice_text(report)};
+
+    VERIFY(ready.report.len <= TEXT_MAX);
+    child->control.state = CHANNEL_RUNNING;
+    control_send_message(&child->control, cm_ready, &ready, -1);
+    if (child->handlers->turn != NULL) {
+        ev_prepare_init(&child->prepare, child_on_prepare);
+        child->prepare.data = child;
+        ev_prepare_start(child->loop, &child->prepare);
+    }
+}
+
+void child_run(struct child *child)
+{
+    ev_run(child->loop, 0);
+}
+
+void child_stop(struct child *child)
+{
+    ev_break(child->loop, EVBREAK_ALL);
+}
+
+void child_audit(struct child *child, const char *json)
+{
+    struct cm_audit audit = {.event = slice_text(json)};
+
+    VERIFY(audit.event.len <= CONTROL_ARGUMENT_MAX);
+    control_send_message(&child->control, cm_audit, &audit, -1);
+}
+
+void child_reply(struct child *child, uint32_t id, bool failed, const char *text)
+{
+    struct slice left = slice_text(text);
+    bool last;
+
+    do {
+        struct cm_reply reply = {.id = id, .failed = failed, .text = left};
+        last = left.len <= CONTROL_ARGUMENT_MAX;
+        if (!last)
+            reply.text.len = CONTROL_ARGUMENT_MAX;
+        reply.last = last;
+        left = slice_of(left.data + reply.text.len, left.len - reply.text.len);
+        control_send_message(&child->control, cm_reply, &reply, -1);
+    } while (!last);
+}
