@@ -63,7 +63,8 @@ struct subscriptions {
     struct keyed_table groups;
     struct match_cache cache;
     struct match_builder builder;
-    size_t count; /* of subscriptions, shared ones included */
+    uint8_t *name; /* room for one filter */
+    size_t count;  /* of subscriptions, shared ones included */
     size_t shared;
     bool matching; /* between subscriptions_match() and subscriptions_match_end() */
 };

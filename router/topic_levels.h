@@ -11,19 +11,31 @@ struct topic_levels {
     struct slice level[TOPIC_LEVELS_MAX];
 };
 
+/* Takes the first level off *rest, which starts as the whole topic. False: there was none left. */
+static inline bool topic_level_next(struct slice *rest, struct slice *level)
+{
+    if (rest->data == NULL)
+        return false;
+    const uint8_t *slash = rest->len > 0 ? memchr(rest->data, '/', rest->len) : NULL;
+    if (slash == NULL) {
+        *level = *rest;
+        *rest = slice_of(NULL, 0);
+        return true;
+    }
+    *level = slice_of(rest->data, (size_t)(slash - rest->data));
+    *rest = slice_of(slash + 1, rest->len - level->len - 1);
+    return true;
+}
+
 /* Splits topic, which is borrowed and has at most TOPIC_LEVELS_MAX levels. */
 static inline void topic_levels_split(struct topic_levels *levels, struct slice topic)
 {
-    const uint8_t *end = topic.data + topic.len;
-    const uint8_t *from = topic.data;
+    struct slice level;
 
     levels->count = 0;
-    for (const uint8_t *at = from; at <= end; at++) {
-        if (at < end && *at != '/')
-            continue;
+    while (topic_level_next(&topic, &level)) {
         VERIFY(levels->count < TOPIC_LEVELS_MAX);
-        levels->level[levels->count++] = slice_of(from, (size_t)(at - from));
-        from = at + 1;
+        levels->level[levels->count++] = level;
     }
 }
 
