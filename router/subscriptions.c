@@ -2,6 +2,7 @@
  * groups on them. */
 #include "router/subscriptions.h"
 
+#include "common/topic.h"
 #include "common/verify.h"
 #include "router/principal.h"
 #include "router/topic_levels.h"
@@ -76,16 +77,12 @@ void subscriptions_free(struct subscriptions *store)
     free(store->name);
 }
 
-bool shared_filter_split(struct slice filter, struct slice *group, struct slice *rest)
+static struct topic_filter parse(struct slice text)
 {
-    *rest = filter;
-    if (filter.len < SHARE_PREFIX_SIZE || memcmp(filter.data, SHARE_PREFIX, SHARE_PREFIX_SIZE) != 0)
-        return false;
-    struct slice after = slice_of(filter.data + SHARE_PREFIX_SIZE, filter.len - SHARE_PREFIX_SIZE);
-    topic_level_next(&after, group);
-    *rest = after;
-    VERIFY(group->len > 0 && rest->len > 0);
-    return true;
+    struct topic_filter filter;
+
+    VERIFY(topic_filter_parse(text, &filter));
+    return filter;
 }
 
 /* --- share groups --- */
@@ -114,11 +111,11 @@ static struct share_group *group_find(const struct subscriptions *store,
 }
 
 /* Makes the group of that name on the filter's node. */
-static struct share_group *group_add(struct subscriptions *store, struct slice filter,
-                                     struct principal *principal, struct slice name)
+static struct share_group *group_add(struct subscriptions *store, struct topic_filter filter,
+                                     struct principal *principal)
 {
-    struct topic_node *node = topic_trie_hold(&store->trie, filter);
-    struct share_group *group = share_group_new(node, principal, name);
+    struct topic_node *node = topic_trie_hold(&store->trie, filter.filter);
+    struct share_group *group = share_group_new(node, principal, filter.group);
     struct share_group **head = &node_of(node)->groups;
 
     group->next_at_node = *head;
@@ -126,8 +123,8 @@ static struct share_group *group_add(struct subscriptions *store, struct slice f
     if (*head != NULL)
         (*head)->link_at_node = &group->next_at_node;
     *head = group;
-    keyed_table_insert(&store->groups, &group->link, group_hash(node, principal, name));
-    match_cache_invalidate(&store->cache, filter);
+    keyed_table_insert(&store->groups, &group->link, group_hash(node, principal, filter.group));
+    match_cache_invalidate(&store->cache, filter.filter);
     return group;
 }
 
@@ -181,19 +178,22 @@ static struct subscription *find_in(const struct subscriptions *store,
     return NULL;
 }
 
-struct subscription *subscriptions_find(const struct subscriptions *store,
-                                        const struct subscriber *subscriber, struct slice filter)
+static struct subscription *find(const struct subscriptions *store,
+                                 const struct subscriber *subscriber, struct topic_filter filter)
 {
-    struct slice group;
-    struct slice rest;
-    bool shared = shared_filter_split(filter, &group, &rest);
-    const struct topic_node *node = topic_trie_find(&store->trie, rest);
+    const struct topic_node *node = topic_trie_find(&store->trie, filter.filter);
 
     if (node == NULL)
         return NULL;
-    if (shared)
-        return find_in(store, subscriber, group_find(store, node, subscriber->principal, group));
-    return find_in(store, subscriber, node);
+    if (filter.group.len == 0)
+        return find_in(store, subscriber, node);
+    return find_in(store, subscriber, group_find(store, node, subscriber->principal, filter.group));
+}
+
+struct subscription *subscriptions_find(const struct subscriptions *store,
+                                        const struct subscriber *subscriber, struct slice filter)
+{
+    return find(store, subscriber, parse(filter));
 }
 
 static void set_options(struct subscription *subscription,
@@ -221,24 +221,28 @@ static void update(struct subscriptions *store, struct subscription *subscriptio
         invalidate_node(store, subscription->node);
 }
 
-/* Puts the subscription into its group, or among the plain ones of its node. */
-static void place(struct subscriptions *store, struct subscription *subscription,
-                  struct slice group_name, struct slice filter)
+static void join_group(struct subscriptions *store, struct subscription *subscription,
+                       struct topic_filter filter)
 {
     struct principal *principal = subscription->subscriber->principal;
+    const struct topic_node *node = topic_trie_find(&store->trie, filter.filter);
 
+    subscription->group = node != NULL ? group_find(store, node, principal, filter.group) : NULL;
+    if (subscription->group == NULL)
+        subscription->group = group_add(store, filter, principal);
+    share_group_join(subscription->group, subscription);
+    store->shared++;
+}
+
+/* Puts the subscription into its group, or among the plain ones of its node. */
+static void place(struct subscriptions *store, struct subscription *subscription,
+                  struct topic_filter filter)
+{
     if (subscription->shared) {
-        const struct topic_node *node = topic_trie_find(&store->trie, filter);
-        struct share_group *group =
-            node != NULL ? group_find(store, node, principal, group_name) : NULL;
-        if (group == NULL)
-            group = group_add(store, filter, principal, group_name);
-        subscription->group = group;
-        share_group_join(group, subscription);
-        store->shared++;
+        join_group(store, subscription, filter);
         return;
     }
-    struct topic_node *node = topic_trie_hold(&store->trie, filter);
+    struct topic_node *node = topic_trie_hold(&store->trie, filter.filter);
     struct subscription **head = &node_of(node)->plain;
     subscription->node = node;
     subscription->next_at_node = *head;
@@ -246,7 +250,7 @@ static void place(struct subscriptions *store, struct subscription *subscription
     if (*head != NULL)
         (*head)->link_at_node = &subscription->next_at_node;
     *head = subscription;
-    match_cache_invalidate(&store->cache, filter);
+    match_cache_invalidate(&store->cache, filter.filter);
 }
 
 static void link_to_subscriber(struct subscription *subscription)
@@ -270,22 +274,21 @@ struct subscription *subscriptions_add(struct subscriptions *store, struct subsc
 {
     VERIFY(!store->matching && filter.len > 0 && filter.len <= MQTT_STRING_MAX);
 
-    struct subscription *subscription = subscriptions_find(store, subscriber, filter);
+    struct topic_filter parsed = parse(filter);
+    struct subscription *subscription = find(store, subscriber, parsed);
     if (existed != NULL)
         *existed = subscription != NULL;
     if (subscription != NULL) {
         update(store, subscription, options);
         return subscription;
     }
-    struct slice group;
-    struct slice rest;
     subscription = calloc(1, sizeof(*subscription));
     VERIFY(subscription != NULL);
     subscription->subscriber = subscriber;
     subscription->filter_size = (uint16_t)filter.len;
-    subscription->shared = shared_filter_split(filter, &group, &rest);
+    subscription->shared = parsed.group.len > 0;
     set_options(subscription, options);
-    place(store, subscription, group, rest);
+    place(store, subscription, parsed);
     keyed_table_insert(&store->by_subscriber, &subscription->link,
                        subscription_hash(subscriber, holder_of(subscription)));
     link_to_subscriber(subscription);

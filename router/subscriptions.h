@@ -75,9 +75,6 @@ void subscriptions_init(struct subscriptions *store, size_t cache_entries, size_
 /* Frees the store, which is empty. */
 void subscriptions_free(struct subscriptions *store);
 
-/* Splits $share/GROUP/FILTER. False: filter is a plain one and *rest is all of it. */
-bool shared_filter_split(struct slice filter, struct slice *group, struct slice *rest);
-
 /* Adds the subscription, or gives the one that is there the new options [MQTT-3.8.4-3]; *existed
  * (unless NULL) says which. filter is as the client sent it, $share/ included, and valid. */
 struct subscription *subscriptions_add(struct subscriptions *store, struct subscriber *subscriber,
