@@ -26,7 +26,7 @@ void log_set_level(int level)
     log_state.level = level;
 }
 
-static void log_record(int level, const char *format, va_list arguments)
+static void PRINTF_LIKE(2, 0) log_record(int level, const char *format, va_list arguments)
 {
     char text[TEXT_MAX];
 
