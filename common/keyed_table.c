@@ -128,7 +128,7 @@ static void resize_step(struct keyed_table *table)
     else if (table->count > slots)
         start_resize(table, slots * 2);
     else if (slots > SLOTS_MIN && table->count < slots / 8)
-        start_resize(table, slots / 2);
+        start_resize(table, slots / 4 < SLOTS_MIN ? SLOTS_MIN : slots / 4);
 }
 
 void keyed_table_insert(struct keyed_table *table, struct keyed_node *node, uint64_t hash)
