@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 const char *role_name(enum role role)
@@ -110,6 +111,30 @@ void child_begin(struct child *child, enum role role, const struct child_handler
     log_set_sink(child_log, child);
     log_set_level(LEVEL_DEBUG);
     control_receive_until(&child->control, &child->started);
+}
+
+/* The process at the other end of the control channel, as the kernel knows it. */
+static pid_t master_pid(void)
+{
+    struct ucred peer = {0};
+    socklen_t len = sizeof(peer);
+
+    VERIFY(getsockopt(CONTROL_FD, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0);
+    return peer.pid;
+}
+
+void child_confine(struct child *child, const struct sandbox_options *needs)
+{
+    struct sandbox_options options = *needs;
+
+    options.full = child->sandbox.full;
+    options.debug_violations = child->sandbox.debug;
+    options.uid = child->sandbox.uid;
+    options.gid = child->sandbox.gid;
+    options.descriptors = child->sandbox.max_files;
+    options.chroot_dir = child->chroot_path;
+    options.parent = master_pid();
+    sandbox_enter(&options, &child->confined);
 }
 
 void child_ready(struct child *child, const char *report)

@@ -3,14 +3,15 @@
  *
  *     child_begin(&child, ROLE_ROUTER, &handlers, &router);   wait for set-up until MC_START
  *     ... open what needs files or libraries that load ...
- *     child_confine(&child, &filter, NULL);                   the sandbox; fatal on any failure
- *     child_ready(&child);                                    CM_READY
+ *     child_confine(&child, &needs);                          the sandbox; fatal on any failure
+ *     child_ready(&child, child.confined.text);               CM_READY
  *     child_run(&child);                                      the loop; returns after a drain */
 #ifndef BULKHEAD_COMMON_CHILD_H
 #define BULKHEAD_COMMON_CHILD_H
 
 #include "common/control.h"
 #include "common/proto_control.h"
+#include "common/sandbox.h"
 
 /* Called for the messages that only some roles get; a NULL one makes the message a violation by
  * the master, which ends the process. fd is the handler's to own and close; -1 when none came. */
@@ -40,6 +41,7 @@ struct child {
     struct mc_sandbox sandbox; /* chroot_dir points to chroot_path */
     char chroot_path[4096];
     bool started; /* MC_START came */
+    struct sandbox_report confined;
     const struct child_handlers *handlers;
     void *context;
 };
@@ -47,6 +49,10 @@ struct child {
 /* Takes over CONTROL_FD, sends the log there, and handles set-up messages until MC_START. */
 void child_begin(struct child *child, enum role role, const struct child_handlers *handlers,
                  void *context);
+
+/* Enters the sandbox, see common/sandbox.h. `needs` holds what the role's code knows: filter (always
+ * &sandbox_filter), directories, threads, memory, locked_memory; MC_SANDBOX says the rest. */
+void child_confine(struct child *child, const struct sandbox_options *needs);
 
 /* Tells the master that this process serves, with a report of its confinement. */
 void child_ready(struct child *child, const char *report);

@@ -1,0 +1,81 @@
+/* What a taken-over process would try. Enters the sandbox of the process whose policy it was
+ * linked with, exactly as that process does, makes one attempt, and tells by its end how it went:
+ *
+ *     hostile-PROCESS ATTEMPT [--uid N] [--data DIR] [--debug]
+ *
+ * exit code SUCCEEDED, REFUSED_ENOSYS or REFUSED, or death by SIGSYS. With --uid it enters the
+ * full tier. `list` prints the names of all attempts. */
+#include "common/sandbox.h"
+
+#include "tests/sandbox/attempts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SUCCEEDED = 10, REFUSED_ENOSYS = 20, REFUSED = 21, USAGE = 64 };
+
+static const struct attempt *find_attempt(const char *name)
+{
+    for (const struct attempt *attempt = attempts; attempt->name != NULL; attempt++)
+        if (strcmp(attempt->name, name) == 0)
+            return attempt;
+    fprintf(stderr, "unknown attempt %s\n", name);
+    exit(USAGE);
+}
+
+static int list_attempts(void)
+{
+    for (const struct attempt *attempt = attempts; attempt->name != NULL; attempt++)
+        puts(attempt->name);
+    return 0;
+}
+
+static void read_options(int argc, char **argv, struct sandbox_options *options)
+{
+    static int data_fd;
+
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--debug") == 0) {
+            options->debug_violations = true;
+        } else if (strcmp(argv[i], "--uid") == 0 && i + 1 < argc) {
+            options->full = true;
+            options->uid = options->gid = (uid_t)strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--data") == 0 && i + 1 < argc) {
+            data_fd = open(argv[++i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            options->directories = &data_fd;
+            options->directory_count = 1;
+        } else {
+            exit(USAGE);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct sandbox_options options = {.filter = &sandbox_filter,
+                                      .parent = getppid(),
+                                      .descriptors = 64,
+                                      .memory = (rlim_t)64 << 20};
+    struct sandbox_report report;
+
+    if (argc < 2)
+        return USAGE;
+    if (strcmp(argv[1], "list") == 0)
+        return list_attempts();
+    const struct attempt *attempt = find_attempt(argv[1]);
+    read_options(argc, argv, &options);
+    options.threads = strcmp(sandbox_filter.process, "persistd") == 0 ||
+                      strcmp(sandbox_filter.process, "authd") == 0;
+    if (attempt->prepare != NULL)
+        attempt->prepare();
+    sandbox_enter(&options, &report);
+    errno = 0;
+    long result = attempt->run();
+    if (result != -1)
+        _exit(SUCCEEDED);
+    _exit(errno == ENOSYS ? REFUSED_ENOSYS : REFUSED);
+}
