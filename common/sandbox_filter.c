@@ -22,57 +22,61 @@ const char *sandbox_syscall_name(int number)
 
 static const char *violating_process;
 
-static char *append_text(char *at, const char *end, const char *text)
+/* What a violation is reported with: no allocation, no printf, since anything may be interrupted.
+ */
+struct line {
+    char text[256];
+    size_t len;
+};
+
+static void append_text(struct line *line, const char *text)
 {
-    while (*text != '\0' && at < end)
-        *at++ = *text++;
-    return at;
+    while (*text != '\0' && line->len < sizeof(line->text))
+        line->text[line->len++] = *text++;
 }
 
-static char *append_hex(char *at, const char *end, unsigned long long value)
+static void append_hex(struct line *line, unsigned long long value)
 {
-    char digits[2 * sizeof(value) + 1];
-    char *digit = digits + sizeof(digits) - 1;
+    char digits[2 * sizeof(value) + 1] = {0};
+    size_t at = sizeof(digits) - 1;
 
-    *digit = '\0';
     do {
-        *--digit = "0123456789abcdef"[value % 16];
+        digits[--at] = "0123456789abcdef"[value % 16];
         value /= 16;
     } while (value != 0);
-    return append_text(append_text(at, end, "0x"), end, digit);
+    append_text(line, "0x");
+    append_text(line, digits + at);
 }
 
-static char *append_arguments(char *at, const char *end, const ucontext_t *context)
+static void append_arguments(struct line *line, const ucontext_t *context)
 {
 #if defined(__x86_64__)
     static const int registers[] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
     for (size_t i = 0; i < sizeof(registers) / sizeof(registers[0]); i++) {
-        at = append_text(at, end, i == 0 ? "(" : ", ");
-        at = append_hex(at, end, (unsigned long long)context->uc_mcontext.gregs[registers[i]]);
+        append_text(line, i == 0 ? "(" : ", ");
+        append_hex(line, (unsigned long long)context->uc_mcontext.gregs[registers[i]]);
     }
-    return append_text(at, end, ")");
+    append_text(line, ")");
 #else
+    (void)line;
     (void)context;
-    return append_text(at, end, "()");
 #endif
 }
 
-/* Debug only: says which call was refused, then dies of it as it would have without this handler.
- * Runs inside whatever was interrupted, so nothing but plain stores and write(). */
+/* Debug only: says which call was refused, then dies of it as it would have without this. */
 static void on_violation(int number, siginfo_t *info, void *context)
 {
-    char line[256];
-    const char *end = line + sizeof(line) - 1;
-    char *at = append_text(line, end, "sandbox violation: ");
+    struct line line = {.len = 0};
 
     (void)number;
-    at = append_text(at, end, violating_process);
-    at = append_text(at, end, ": ");
-    at = append_text(at, end, sandbox_syscall_name(info->si_syscall));
-    at = append_arguments(at, end, context);
-    *at++ = '\n';
-    if (write(STDERR_FILENO, line, (size_t)(at - line)) < 0)
-        at = line; /* nothing better to do than to go on dying */
+    append_text(&line, "sandbox violation: ");
+    append_text(&line, violating_process);
+    append_text(&line, ": ");
+    append_text(&line, sandbox_syscall_name(info->si_syscall));
+    append_arguments(&line, context);
+    append_text(&line, "\n");
+    if (write(STDERR_FILENO, line.text, line.len) < 0)
+        line.len = 0; /* nobody listens; go on dying */
     /* No policy allows this one: a second SIGSYS, now blocked, ends the process by that signal. */
     syscall(SYS_ptrace, 0, 0, 0, 0);
     _exit(128 + SIGSYS);
