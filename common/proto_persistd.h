@@ -2,7 +2,7 @@
  * seals and keeps, the router alone knows what a record means. Changes are numbered from 1 in the
  * order in which they are sent, by the router, over the life of the data channel's two ends;
  * PR_COMMITTED n says that all up to n are on disk. After persistd was replaced the router sends
- * what was not committed again: puts and deletes are idempotent. */
+ * what was not committed again, with the same numbers: puts and deletes are idempotent. */
 #ifndef BULKHEAD_COMMON_PROTO_PERSISTD_H
 #define BULKHEAD_COMMON_PROTO_PERSISTD_H
 
@@ -21,17 +21,21 @@ enum record_kind {
     RECORD_KIND_END,
 };
 
-/* Send every record, then PR_LOADED. Once per channel, before any change. */
-#define FIELDS_rp_load(F)
+/* Send every record, then PR_LOADED. Once per channel, before any change. resume: the router has
+ * its state, after persistd was replaced: only PR_LOADED is wanted. */
+#define FIELDS_rp_load(F) F(u8, resume, 1)
 
+/* more: the next change belongs to the same transaction: they are kept together or not at all. */
 #define FIELDS_rp_put(F)                                                                           \
     F(u64, number, UINT64_MAX)                                                                     \
+    F(u8, more, 1)                                                                                 \
     F(u8, kind, RECORD_KIND_END - 1)                                                               \
     F(blob, key, RECORD_KEY_MAX)                                                                   \
     F(blob, value, CHANNEL_VALUE_MAX)
 
 #define FIELDS_rp_delete(F)                                                                        \
     F(u64, number, UINT64_MAX)                                                                     \
+    F(u8, more, 1)                                                                                 \
     F(u8, kind, RECORD_KIND_END - 1)                                                               \
     F(blob, key, RECORD_KEY_MAX)
 
