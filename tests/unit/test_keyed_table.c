@@ -1,10 +1,13 @@
 /* The keyed table: what goes in is found until it is taken out, across growth and shrinking, and a
  * walk survives that its present entry goes. */
 #include "common/keyed_table.h"
+#include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+
+TestSuite(keyed_table, .fini = leaks_check);
 
 struct number {
     struct keyed_node link;

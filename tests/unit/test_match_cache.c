@@ -1,9 +1,12 @@
 /* The match cache: bounded, not flooded, and stale exactly when a change concerns the topic. */
 #include "router/match_cache.h"
+#include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+
+TestSuite(match_cache, .fini = leaks_check);
 
 static uint64_t hash_of(struct slice topic)
 {

@@ -1,9 +1,12 @@
 /* Retained messages: kept, replaced, cleared, counted, and walked over while the store changes. */
 #include "router/principal.h"
 #include "router/retained.h"
+#include "tests/unit/leaks.h"
 #include "tests/unit/topic_random.h"
 
 #include <criterion/criterion.h>
+
+TestSuite(retained, .fini = leaks_check);
 
 static struct message *message_of(const char *topic, const char *payload, struct principal *who)
 {

@@ -1,8 +1,12 @@
 /* Messages and the principals that they refer to. */
 #include "router/message.h"
 #include "router/principal.h"
+#include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>
+
+TestSuite(message, .fini = leaks_check);
+TestSuite(principal, .fini = leaks_check);
 
 Test(message, holds_copies_of_all_parts)
 {

@@ -1,8 +1,11 @@
 /* Share groups: fair, preferring who can take the message now, and one per principal. */
 #include "router/principal.h"
 #include "router/subscriptions.h"
+#include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>
+
+TestSuite(share_group, .fini = leaks_check);
 
 enum { MEMBERS = 5 };
 
@@ -104,8 +107,8 @@ Test(share_group, the_best_are_preferred_and_take_turns)
         pick(&test);
     cr_assert_eq(test.sessions[0].picked, 5);
     cr_assert_eq(test.sessions[1].picked, 5);
-    test.sessions[4].preference = SHARE_BEST;
-    cr_assert_eq(pick(&test), &test.sessions[4]);
+    test.sessions[1].preference = SHARE_BEST;
+    cr_assert_eq(pick(&test), &test.sessions[1], "it comes behind one who is only better");
     for (unsigned i = 0; i < MEMBERS; i++)
         test.sessions[i].preference = SHARE_NEVER;
     cr_assert_null(pick(&test));
@@ -128,6 +131,19 @@ Test(share_group, members_come_and_go)
         for (unsigned i = 0; i < MEMBERS; i++)
             cr_assert_eq(test.sessions[i].picked, i <= gone ? 0 : 2);
     }
+    group_test_free(&test);
+}
+
+Test(share_group, many_go_between_two_picks)
+{
+    struct group_test test = {0};
+    everybody_joins(&test);
+
+    for (unsigned i = 0; i < MEMBERS - 1; i++)
+        pick(&test);
+    for (unsigned i = 0; i < MEMBERS - 1; i++)
+        subscriptions_remove_all(&test.store, &test.sessions[i].subscriber);
+    cr_assert_eq(pick(&test), &test.sessions[MEMBERS - 1]);
     group_test_free(&test);
 }
 

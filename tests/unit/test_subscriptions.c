@@ -4,9 +4,12 @@
 #include "common/topic.h"
 #include "router/principal.h"
 #include "router/subscriptions.h"
+#include "tests/unit/leaks.h"
 #include "tests/unit/topic_random.h"
 
 #include <criterion/criterion.h>
+
+TestSuite(subscriptions, .fini = leaks_check);
 
 struct session {
     struct subscriber subscriber;

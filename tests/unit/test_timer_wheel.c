@@ -1,9 +1,12 @@
 /* The timer wheel: never early, at most a tick late, in order, and safe to change from callbacks.
  */
 #include "router/timer_wheel.h"
+#include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+
+TestSuite(timer_wheel, .fini = leaks_check);
 
 struct alarm {
     struct timer timer;
