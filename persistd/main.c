@@ -1,100 +1,110 @@
 /* bulkhead-persistd: keeps what must survive.
  * Holds the data directory, the sealing keys and the audit log. May touch its channels to the
- * master and the router. Never has the network or a client's socket. */
-#include "common/channel.h"
-#include "common/child.h"
-#include "common/log.h"
-#include "common/proto_persistd.h"
+ * master and the router, and files beneath the data directory. Never has the network or a
+ * client's socket. */
+#include "persistd/persistd.h"
 
+#include "common/descriptor.h"
+#include "common/log.h"
+#include "common/verify.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-enum { LINK_HIGH = 4 * 1024 * 1024 };
+enum { PASSPHRASE_MAX = 4096 };
 
-struct persistd {
-    struct child child;
-    struct channel router;
-    uint64_t received; /* number of the last change */
-    uint64_t committed;
-};
-
-static struct persistd persistd;
-
-static bool on_rp_load(struct persistd *p, const struct rp_load *m)
-{
-    struct pr_loaded loaded = {0};
-    (void)m;
-    pr_loaded_encode(&p->router.out, &loaded);
-    p->router.state = CHANNEL_RUNNING;
-    return true;
-}
-
-static bool on_rp_put(struct persistd *p, const struct rp_put *m)
-{
-    p->received = m->number;
-    return true;
-}
-
-static bool on_rp_delete(struct persistd *p, const struct rp_delete *m)
-{
-    p->received = m->number;
-    return true;
-}
-
-static bool on_rp_flush(struct persistd *p, const struct rp_flush *m)
-{
-    (void)p;
-    (void)m;
-    return true;
-}
-
-MESSAGE_DISPATCH(on_router_message, struct persistd, ROUTER_TO_PERSISTD)
-
-static void on_router_turn(void *context)
-{
-    struct persistd *p = context;
-    struct pr_committed committed = {.number = p->received};
-
-    if (p->received == p->committed)
-        return;
-    p->committed = p->received;
-    pr_committed_encode(&p->router.out, &committed);
-}
-
-static void on_router_closed(void *context, const char *why)
-{
-    (void)context;
-    log_info("channel of the router: %s", why);
-}
-
-static const struct channel_handlers router_handlers = {
-    .frame = on_router_message, .turn = on_router_turn, .closed = on_router_closed};
+static struct persistd persistd = {.data_directory = -1};
 
 static bool take_setup(void *context, const struct mc_persistd_setup *m)
 {
-    (void)context;
-    (void)m;
+    struct persistd *p = context;
+    p->setup = *m;
     return true;
+}
+
+static void keep_key(struct persistd *p, const void *bytes, size_t len, bool passphrase)
+{
+    sodium_free(p->key);
+    p->key = sodium_malloc(len);
+    VERIFY(p->key != NULL);
+    memcpy(p->key, bytes, len);
+    p->key_len = len;
+    p->key_is_passphrase = passphrase;
+}
+
+/* A key file is one line: bulkhead-key-1 and 64 hexadecimal digits. */
+static bool parse_key(struct persistd *p, const char *text, size_t len)
+{
+    static const char prefix[] = "bulkhead-key-1 ";
+    const size_t prefix_len = sizeof(prefix) - 1;
+    uint8_t key[KEY_SIZE];
+    size_t key_len = 0;
+
+    bool good = len >= prefix_len + 2 * (size_t)KEY_SIZE && memcmp(text, prefix, prefix_len) == 0 &&
+                sodium_hex2bin(key, sizeof(key), text + prefix_len, 2 * (size_t)KEY_SIZE, NULL,
+                               &key_len, NULL) == 0 &&
+                key_len == KEY_SIZE;
+    for (size_t i = prefix_len + 2 * (size_t)KEY_SIZE; good && i < len; i++)
+        good = text[i] == '\n' || text[i] == '\r' || text[i] == ' ';
+    if (good)
+        keep_key(p, key, sizeof(key), false);
+    sodium_memzero(key, sizeof(key));
+    return good;
+}
+
+static void take_secret(struct persistd *p, uint8_t kind, struct slice name, int fd)
+{
+    size_t len;
+    char *text = descriptor_read_all(fd, PASSPHRASE_MAX, &len);
+
+    if (text == NULL)
+        log_fatal("%.*s: cannot be read: %s", SLICE_ARGS(name), strerror(errno));
+    bool good;
+    if (kind == FILE_KEY) {
+        good = parse_key(p, text, len);
+    } else {
+        while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+            len--;
+        good = len > 0;
+        if (good)
+            keep_key(p, text, len, true);
+    }
+    sodium_memzero(text, len);
+    free(text);
+    if (!good)
+        log_fatal("%.*s: %s", SLICE_ARGS(name),
+                  kind == FILE_KEY ? "is not a key file; make one with 'bulkheadctl key new FILE'"
+                                   : "holds no passphrase");
 }
 
 static bool take_file(void *context, const struct mc_file *m, int fd)
 {
-    (void)context;
-    (void)m;
-    if (fd >= 0)
+    struct persistd *p = context;
+
+    if (fd < 0)
+        return false;
+    switch (m->kind) {
+    case FILE_DATA_DIRECTORY:
+        p->data_directory = fd;
+        return true;
+    case FILE_KEY:
+    case FILE_PASSPHRASE:
+        take_secret(p, m->kind, m->name, fd);
         close(fd);
-    return fd >= 0;
+        return true;
+    default:
+        close(fd);
+        return false;
+    }
 }
 
 static bool take_peer(void *context, const struct mc_peer *m, int fd)
 {
-    struct persistd *p = context;
-
     if (fd < 0 || m->role != ROLE_ROUTER)
         return false;
-    if (p->router.loop != NULL)
-        channel_close(&p->router);
-    p->received = p->committed = 0;
-    channel_open(&p->router, p->child.loop, fd, LINK_HIGH, &router_handlers, p);
+    router_link_open(context, fd);
     return true;
 }
 
@@ -102,6 +112,11 @@ static bool take_drain(void *context, const struct mc_drain *m)
 {
     struct persistd *p = context;
     (void)m;
+    if (p->committing) {
+        committer_stop(&p->committer);
+        router_link_progress(p);
+        p->committing = false;
+    }
     child_stop(&p->child);
     return true;
 }
@@ -129,10 +144,66 @@ static const struct child_handlers handlers = {
     .turn = end_turn,
 };
 
+static void on_progress(struct ev_loop *loop, ev_async *watcher, int revents)
+{
+    (void)loop;
+    (void)revents;
+    router_link_progress(watcher->data);
+}
+
+static void open_keyring(struct persistd *p)
+{
+    struct key_source source = {0};
+
+    if (p->key == NULL)
+        log_fatal("no key was given for the store");
+    *(p->key_is_passphrase ? &source.passphrase : &source.key) = slice_of(p->key, p->key_len);
+    switch (keyring_open(&source, true, &p->keyring)) {
+    case KEYRING_OK:
+        break;
+    case KEYRING_CREATED:
+        log_notice("a new store was made; without its key or passphrase it cannot be read");
+        break;
+    case KEYRING_WRONG_KEY:
+        log_fatal("the key or passphrase is not the one of this store: give the right one, or "
+                  "point persistence_location to another directory");
+    case KEYRING_WRONG_KIND:
+        log_fatal("the store is wrapped with a %s, but a %s was given",
+                  p->key_is_passphrase ? "key file" : "passphrase",
+                  p->key_is_passphrase ? "passphrase" : "key file");
+    case KEYRING_MALFORMED:
+        log_fatal("the file 'keyring' of the data directory is damaged: restore it from a backup");
+    case KEYRING_IO:
+        log_fatal("the file 'keyring' of the data directory: %s", strerror(errno));
+    }
+}
+
+static void open_everything(struct persistd *p)
+{
+    if (p->setup.in_memory)
+        return;
+    if (p->data_directory < 0)
+        log_fatal("no data directory was given");
+    open_keyring(p);
+    store_init(&p->store, p->keyring, p->setup.memory);
+    if (!store_open(&p->store))
+        log_fatal("the store cannot be opened: %s", p->store.error);
+}
+
 int main(void)
 {
-    child_begin(&persistd.child, ROLE_PERSISTD, &handlers, &persistd);
-    child_ready(&persistd.child, "");
-    child_run(&persistd.child);
-    return 0;
+    struct persistd *p = &persistd;
+
+    if (sodium_init() < 0)
+        return EXIT_FAILURE;
+    child_begin(&p->child, ROLE_PERSISTD, &handlers, p);
+    if (p->data_directory >= 0 && fchdir(p->data_directory) != 0)
+        log_fatal("the data directory: %s", strerror(errno));
+    ev_async_init(&p->progress, on_progress);
+    p->progress.data = p;
+    ev_async_start(p->child.loop, &p->progress);
+    open_everything(p);
+    child_ready(&p->child, "");
+    child_run(&p->child);
+    return EXIT_SUCCESS;
 }

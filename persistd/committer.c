@@ -1,0 +1,161 @@
+/* The committer: group commits on a thread of their own, so that a slow disk delays
+ * acknowledgements and nothing else. */
+#include "persistd/committer.h"
+
+#include "common/verify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { RETRY_MS = 500, GROUP_MAX_BYTES = 16 * 1024 * 1024 };
+
+static void wait_ms(struct committer *c, uint32_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (!c->stop && pthread_cond_timedwait(&c->work, &c->lock, &until) == 0)
+        continue;
+}
+
+/* Takes a group off the front of the queue. The lock is held. */
+static struct change *take_group(struct committer *c)
+{
+    struct change *group = c->first;
+    struct change *last = group;
+    size_t bytes = last->len;
+
+    while (last->next != NULL && bytes < GROUP_MAX_BYTES) {
+        last = last->next;
+        bytes += last->len;
+    }
+    c->first = last->next;
+    if (c->first == NULL)
+        c->last = &c->first;
+    last->next = NULL;
+    return group;
+}
+
+static bool commit_group(struct committer *c, const struct change *group)
+{
+    if (c->store->db == NULL && !store_open(c->store))
+        return false;
+    if (store_apply(c->store, group))
+        return true;
+    store_close(c->store); /* what was half written is sorted out by opening it again */
+    return false;
+}
+
+/* Says how it went. The lock is held. */
+static void report(struct committer *c, bool good)
+{
+    bool changed = good || !c->failing;
+
+    c->failing = !good;
+    if (!good)
+        snprintf(c->error, sizeof(c->error), "%s", c->store->error);
+    if (changed)
+        ev_async_send(c->loop, c->progress);
+}
+
+/* Frees a group that is on disk; returns its last number. */
+static uint64_t free_group(struct change *group, size_t *bytes)
+{
+    uint64_t number = 0;
+
+    *bytes = 0;
+    while (group != NULL) {
+        struct change *next = group->next;
+        number = group->number;
+        *bytes += sizeof(*group) + group->len;
+        free(group);
+        group = next;
+    }
+    return number;
+}
+
+static void *committer_main(void *argument)
+{
+    struct committer *c = argument;
+
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop || c->first != NULL) {
+        if (c->first == NULL) {
+            pthread_cond_wait(&c->work, &c->lock);
+            continue;
+        }
+        if (c->interval_ms > 0 && !c->stop)
+            wait_ms(c, c->interval_ms);
+        struct change *group = take_group(c);
+        pthread_mutex_unlock(&c->lock);
+        bool good = commit_group(c, group);
+        pthread_mutex_lock(&c->lock);
+        while (!good) {
+            report(c, false);
+            if (c->stop)
+                break; /* it was never acknowledged; the router still has it */
+            wait_ms(c, RETRY_MS);
+            pthread_mutex_unlock(&c->lock);
+            good = commit_group(c, group);
+            pthread_mutex_lock(&c->lock);
+        }
+        size_t bytes;
+        uint64_t number = free_group(group, &bytes);
+        c->waiting_bytes -= bytes;
+        if (!good)
+            break;
+        c->committed = number;
+        report(c, true);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+void committer_start(struct committer *c, struct store *store, struct ev_loop *loop,
+                     ev_async *progress, uint32_t interval_ms)
+{
+    pthread_condattr_t attributes;
+
+    *c = (struct committer){
+        .store = store, .loop = loop, .progress = progress, .interval_ms = interval_ms};
+    c->last = &c->first;
+    VERIFY(pthread_mutex_init(&c->lock, NULL) == 0);
+    VERIFY(pthread_condattr_init(&attributes) == 0);
+    VERIFY(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    VERIFY(pthread_cond_init(&c->work, &attributes) == 0);
+    VERIFY(pthread_create(&c->thread, NULL, committer_main, c) == 0);
+}
+
+void committer_submit(struct committer *c, struct change *change)
+{
+    change->next = NULL;
+    pthread_mutex_lock(&c->lock);
+    *c->last = change;
+    c->last = &change->next;
+    c->waiting_bytes += sizeof(*change) + change->len;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void committer_wake(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    pthread_cond_signal(&c->work);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void committer_stop(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_signal(&c->work);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->thread, NULL);
+    store_close(c->store);
+}

@@ -1,0 +1,42 @@
+/* The committer: one thread that puts sealed changes on disk in groups. While one group is being
+ * synced the next one gathers. It tries again by itself while the disk refuses. */
+#ifndef BULKHEAD_PERSISTD_COMMITTER_H
+#define BULKHEAD_PERSISTD_COMMITTER_H
+
+#include "persistd/store.h"
+
+#include <ev.h>
+#include <pthread.h>
+
+struct committer {
+    struct store *store; /* the thread's own once it runs */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    struct ev_loop *loop;
+    ev_async *progress;
+    uint32_t interval_ms; /* 0: at once */
+
+    /* Under the lock: */
+    struct change *first, **last; /* submitted, not yet taken */
+    size_t waiting_bytes;         /* submitted and not yet on disk */
+    uint64_t committed;           /* number of the last change that is on disk */
+    bool failing;                 /* the disk refuses; the store's error says why */
+    char error[256];
+    bool stop; /* commit what there is and end */
+};
+
+/* Starts the thread. progress is sent when committed or failing changed. */
+void committer_start(struct committer *committer, struct store *store, struct ev_loop *loop,
+                     ev_async *progress, uint32_t interval_ms);
+
+/* Hands over a change. */
+void committer_submit(struct committer *committer, struct change *change);
+
+/* Lets the thread take what was submitted since. Call once per batch. */
+void committer_wake(struct committer *committer);
+
+/* Commits everything that was submitted and ends the thread. */
+void committer_stop(struct committer *committer);
+
+#endif

@@ -1,0 +1,42 @@
+/* persistd's state, and its parts: the set-up (main.c) and the router's channel (router_link.c). */
+#ifndef BULKHEAD_PERSISTD_PERSISTD_H
+#define BULKHEAD_PERSISTD_PERSISTD_H
+
+#include "persistd/committer.h"
+#include "persistd/keyring.h"
+#include "persistd/load.h"
+#include "persistd/store.h"
+
+#include "common/channel.h"
+#include "common/child.h"
+
+struct persistd {
+    struct child child;
+    struct mc_persistd_setup setup;
+    int data_directory; /* -1: none was given */
+    uint8_t *key;       /* the key-encryption key or the passphrase, in guarded memory */
+    size_t key_len;
+    bool key_is_passphrase;
+
+    struct keyring *keyring;
+    struct store store;
+    struct load load;
+    bool loading;
+    struct committer committer;
+    bool committing; /* the committer runs */
+    ev_async progress;
+
+    struct channel router;
+    uint64_t received;  /* number of the last change on this channel */
+    uint64_t announced; /* the last PR_COMMITTED */
+    bool stalled;       /* PR_STALLED was sent */
+    struct buf sealing; /* scratch */
+};
+
+/* Takes over a new channel to the router. */
+void router_link_open(struct persistd *p, int fd);
+
+/* Sends what the committer reached, as PR_COMMITTED or PR_STALLED. */
+void router_link_progress(struct persistd *p);
+
+#endif

@@ -1,0 +1,201 @@
+/* The channel from the router: loading, then numbered changes. A change is sealed here, on the
+ * main thread, and put on disk by the committer. */
+#include "persistd/persistd.h"
+
+#include "common/log.h"
+#include "common/proto_persistd.h"
+#include "common/verify.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+    LINK_HIGH = 1024 * 1024,
+    COMMITTER_HIGH = 64 * 1024 * 1024, /* stop reading the router while more waits for the disk */
+};
+
+static void loaded(struct persistd *p, uint64_t damaged)
+{
+    struct pr_loaded m = {.records = p->load.found.records, .damaged = damaged};
+
+    p->loading = false;
+    pr_loaded_encode(&p->router.out, &m);
+    p->router.state = CHANNEL_RUNNING;
+}
+
+static void continue_load(struct persistd *p)
+{
+    uint64_t damaged = 0;
+
+    if (!p->loading || !load_step(&p->load, &p->router))
+        return;
+    if (!load_end(&p->load, &damaged))
+        log_fatal("the store is damaged and store_on_damage is 'refuse': not serving; restore a "
+                  "backup, or set 'store_on_damage serve' to serve what is whole");
+    committer_start(&p->committer, &p->store, p->child.loop, &p->progress,
+                    p->setup.relaxed ? p->setup.commit_interval_ms : 0);
+    p->committing = true;
+    loaded(p, damaged);
+}
+
+static bool on_rp_load(struct persistd *p, const struct rp_load *m)
+{
+    (void)m;
+    if (p->loading)
+        return false;
+    if (p->setup.in_memory) {
+        loaded(p, 0);
+        return true;
+    }
+    if (p->committing) {
+        committer_stop(&p->committer);
+        p->committing = false;
+    }
+    if (p->store.db == NULL && !store_open(&p->store))
+        log_fatal("the store cannot be opened: %s", p->store.error);
+    load_begin(&p->load, &p->store, p->setup.refuse_damage);
+    p->loading = true;
+    continue_load(p);
+    return true;
+}
+
+/* Numbers count from 1 without a gap. */
+static bool next_number(struct persistd *p, uint64_t number)
+{
+    if (number != p->received + 1)
+        return false;
+    p->received = number;
+    return true;
+}
+
+static void submit(struct persistd *p, uint8_t kind, struct slice key, const struct slice *value)
+{
+    struct place place = seal_place(p->keyring, kind, key);
+
+    buf_consume(&p->sealing, buf_len(&p->sealing));
+    if (value != NULL)
+        seal_record(p->keyring, &place, key, *value, &p->sealing);
+    size_t len = buf_len(&p->sealing);
+    struct change *change = malloc(sizeof(*change) + len);
+    VERIFY(change != NULL);
+    *change = (struct change){
+        .number = p->received, .place = place, .deletes = value == NULL, .len = (uint32_t)len};
+    if (len > 0)
+        memcpy(change->sealed, buf_head(&p->sealing), len);
+    committer_submit(&p->committer, change);
+}
+
+static bool on_rp_put(struct persistd *p, const struct rp_put *m)
+{
+    if (!next_number(p, m->number) || m->kind == 0)
+        return false;
+    if (!p->setup.in_memory)
+        submit(p, m->kind, m->key, &m->value);
+    return true;
+}
+
+static bool on_rp_delete(struct persistd *p, const struct rp_delete *m)
+{
+    if (!next_number(p, m->number) || m->kind == 0)
+        return false;
+    if (!p->setup.in_memory)
+        submit(p, m->kind, m->key, NULL);
+    return true;
+}
+
+static bool on_rp_flush(struct persistd *p, const struct rp_flush *m)
+{
+    (void)m;
+    if (p->committing)
+        committer_wake(&p->committer);
+    return true;
+}
+
+MESSAGE_DISPATCH(on_router_message, struct persistd, ROUTER_TO_PERSISTD)
+
+static void announce(struct persistd *p, uint64_t number)
+{
+    struct pr_committed m = {.number = number};
+
+    if (!channel_is_open(&p->router) || number <= p->announced)
+        return;
+    p->announced = number;
+    pr_committed_encode(&p->router.out, &m);
+}
+
+void router_link_progress(struct persistd *p)
+{
+    struct committer *c = &p->committer;
+    char error[sizeof(c->error)];
+
+    pthread_mutex_lock(&c->lock);
+    uint64_t committed = c->committed;
+    bool failing = c->failing;
+    size_t waiting = c->waiting_bytes;
+    memcpy(error, c->error, sizeof(error));
+    pthread_mutex_unlock(&c->lock);
+
+    if (failing && !p->stalled) {
+        struct pr_stalled m = {0};
+        log_error("the store does not take writes: %s; nothing that must be kept is acknowledged "
+                  "until it does",
+                  error);
+        pr_stalled_encode(&p->router.out, &m);
+    } else if (!failing && p->stalled) {
+        log_notice("the store takes writes again");
+    }
+    p->stalled = failing;
+    announce(p, committed);
+    if (waiting < COMMITTER_HIGH / 2)
+        channel_resume(&p->router);
+}
+
+/* A whole batch was read: let the committer have it. */
+static void on_router_turn(void *context)
+{
+    struct persistd *p = context;
+
+    if (p->setup.in_memory || p->setup.relaxed)
+        announce(p, p->received);
+    if (!p->committing)
+        return;
+    committer_wake(&p->committer);
+    pthread_mutex_lock(&p->committer.lock);
+    bool full = p->committer.waiting_bytes > COMMITTER_HIGH;
+    pthread_mutex_unlock(&p->committer.lock);
+    if (full)
+        channel_pause(&p->router);
+}
+
+static void on_router_drained(void *context)
+{
+    continue_load(context);
+}
+
+static void on_router_closed(void *context, const char *why)
+{
+    struct persistd *p = context;
+
+    log_info("channel of the router: %s", why);
+    if (p->loading) {
+        store_cursor_close(&p->load.cursor);
+        buf_free(&p->load.plain);
+        p->loading = false;
+    }
+}
+
+static const struct channel_handlers router_handlers = {.frame = on_router_message,
+                                                        .turn = on_router_turn,
+                                                        .closed = on_router_closed,
+                                                        .drained = on_router_drained};
+
+void router_link_open(struct persistd *p, int fd)
+{
+    if (p->router.loop != NULL && channel_is_open(&p->router)) {
+        channel_close(&p->router);
+        on_router_closed(p, "replaced");
+    }
+    p->received = p->announced = 0;
+    p->stalled = false;
+    channel_open(&p->router, p->child.loop, fd, LINK_HIGH, &router_handlers, p);
+}

@@ -1,0 +1,134 @@
+/* Sealing of single records. */
+#include "persistd/seal.h"
+
+#include "common/cursor.h"
+#include "common/verify.h"
+
+#include <sodium.h>
+
+enum { SEAL_FORMAT = 1, TAG_SIZE = crypto_aead_xchacha20poly1305_ietf_ABYTES };
+
+/* The unsealed front of a value. All of it is authenticated. */
+struct seal_header {
+    uint8_t format;
+    uint32_t epoch;
+    uint32_t store;
+    uint64_t fingerprint; /* of the place that it was sealed for: tells moved from altered */
+    uint8_t nonce[SEAL_NONCE_SIZE];
+} __attribute__((packed));
+_Static_assert(sizeof(struct seal_header) == SEAL_HEADER_SIZE, "the header has no padding");
+_Static_assert(SEAL_NONCE_SIZE == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "nonce size");
+
+struct associated_data {
+    struct place place;
+    struct seal_header header;
+} __attribute__((packed));
+
+const char *seal_verdict_text(enum seal_verdict verdict)
+{
+    static const char *const texts[] = {
+        [SEAL_GOOD] = "good",
+        [SEAL_MALFORMED] = "malformed",
+        [SEAL_OTHER_STORE] = "from another store",
+        [SEAL_MOVED] = "moved or copied from another place",
+        [SEAL_UNKNOWN_EPOCH] = "sealed with a key that is gone",
+        [SEAL_ALTERED] = "altered",
+    };
+    return texts[verdict];
+}
+
+static uint64_t place_fingerprint(const struct place *place)
+{
+    uint64_t fingerprint;
+    memcpy(&fingerprint, place->bytes + 1, sizeof(fingerprint));
+    return fingerprint;
+}
+
+struct place seal_place(const struct keyring *keyring, uint8_t kind, struct slice key)
+{
+    crypto_generichash_state state;
+    struct place place;
+
+    place.bytes[0] = kind;
+    crypto_generichash_init(&state, keyring_place_key(keyring), KEY_SIZE, PLACE_SIZE - 1);
+    crypto_generichash_update(&state, &kind, 1);
+    crypto_generichash_update(&state, key.data, key.len);
+    crypto_generichash_final(&state, place.bytes + 1, PLACE_SIZE - 1);
+    return place;
+}
+
+void seal_record(const struct keyring *keyring, const struct place *place, struct slice key,
+                 struct slice value, struct buf *out)
+{
+    size_t plain_len = 4 + (size_t)key.len + value.len;
+    size_t sealed_len = sizeof(struct seal_header) + plain_len + TAG_SIZE;
+    uint8_t *at = buf_reserve(out, sealed_len);
+    uint8_t *plain = at + sizeof(struct seal_header);
+    struct associated_data ad = {.place = *place};
+
+    ad.header.format = SEAL_FORMAT;
+    ad.header.epoch = keyring_newest_epoch(keyring);
+    ad.header.store = keyring_store_tag(keyring);
+    ad.header.fingerprint = place_fingerprint(place);
+    randombytes_buf(ad.header.nonce, sizeof(ad.header.nonce));
+    memcpy(at, &ad.header, sizeof(ad.header));
+
+    memcpy(plain, &key.len, 4);
+    if (key.len > 0)
+        memcpy(plain + 4, key.data, key.len);
+    if (value.len > 0)
+        memcpy(plain + 4 + key.len, value.data, value.len);
+    const uint8_t *data_key = keyring_data_key(keyring, ad.header.epoch);
+    VERIFY(data_key != NULL);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(plain, NULL, plain, plain_len, (uint8_t *)&ad,
+                                               sizeof(ad), NULL, ad.header.nonce, data_key);
+    buf_commit(out, sealed_len);
+}
+
+enum seal_verdict seal_open(const struct keyring *keyring, const struct place *place,
+                            struct slice sealed, struct buf *plain, struct slice *key,
+                            struct slice *value)
+{
+    struct associated_data ad = {.place = *place};
+
+    if (sealed.len < sizeof(ad.header) + TAG_SIZE + 4)
+        return SEAL_MALFORMED;
+    memcpy(&ad.header, sealed.data, sizeof(ad.header));
+    if (ad.header.format != SEAL_FORMAT)
+        return SEAL_MALFORMED;
+    if (ad.header.store != keyring_store_tag(keyring))
+        return SEAL_OTHER_STORE;
+    if (ad.header.fingerprint != place_fingerprint(place))
+        return SEAL_MOVED;
+    const uint8_t *data_key = keyring_data_key(keyring, ad.header.epoch);
+    if (data_key == NULL)
+        return SEAL_UNKNOWN_EPOCH;
+
+    size_t boxed = sealed.len - sizeof(ad.header);
+    buf_consume(plain, buf_len(plain));
+    uint8_t *at = buf_reserve(plain, boxed);
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt(at, NULL, NULL, sealed.data + sizeof(ad.header),
+                                                   boxed, (uint8_t *)&ad, sizeof(ad),
+                                                   ad.header.nonce, data_key) != 0)
+        return SEAL_ALTERED;
+    buf_commit(plain, boxed - TAG_SIZE);
+    struct cursor c = cursor_of(slice_of(at, boxed - TAG_SIZE));
+    *key = cursor_bytes(&c, cursor_u32(&c));
+    *value = cursor_bytes(&c, (uint32_t)cursor_left(&c));
+    return c.failed ? SEAL_ALTERED : SEAL_GOOD;
+}
+
+bool seal_element(const struct keyring *keyring, const struct place *place, struct slice sealed,
+                  uint64_t element[ELEMENT_SIZE / 8])
+{
+    crypto_generichash_state state;
+
+    if (sealed.len < sizeof(struct seal_header))
+        return false;
+    crypto_generichash_init(&state, keyring_ledger_key(keyring), KEY_SIZE, ELEMENT_SIZE);
+    crypto_generichash_update(&state, place->bytes, PLACE_SIZE);
+    crypto_generichash_update(&state, sealed.data + offsetof(struct seal_header, nonce),
+                              SEAL_NONCE_SIZE);
+    crypto_generichash_final(&state, (uint8_t *)element, ELEMENT_SIZE);
+    return true;
+}

@@ -1,0 +1,279 @@
+/* The store: RocksDB, and the ledger of what is in it. */
+#include "persistd/store.h"
+
+#include "common/log.h"
+#include "common/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STORE_PATH "store"
+
+/* Places of kind 0 are the store's own; those from ASIDE_KIND on are set aside. */
+enum { LEDGER_KIND = 0, FIRST_KIND = 1, ASIDE_KIND = 0xFF };
+
+enum { WAL_SKIP_DAMAGED_RECORDS = 3, INFO_LOG_ERRORS = 3, NO_COMPRESSION = 0 };
+
+static bool store_failed(struct store *store, char *error)
+{
+    if (error == NULL)
+        return false;
+    snprintf(store->error, sizeof(store->error), "%s", error);
+    rocksdb_free(error);
+    return true;
+}
+
+void ledger_add(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 8])
+{
+    for (size_t i = 0; i < ELEMENT_SIZE / 8; i++)
+        ledger->sum[i] += element[i];
+    ledger->records++;
+}
+
+void ledger_remove(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 8])
+{
+    for (size_t i = 0; i < ELEMENT_SIZE / 8; i++)
+        ledger->sum[i] -= element[i];
+    ledger->records--;
+}
+
+void store_init(struct store *store, const struct keyring *keyring, uint64_t memory)
+{
+    *store = (struct store){.keyring = keyring};
+    store->options = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(store->options, 1);
+    rocksdb_options_set_compression(store->options, NO_COMPRESSION);
+    rocksdb_options_set_wal_recovery_mode(store->options, WAL_SKIP_DAMAGED_RECORDS);
+    rocksdb_options_set_write_buffer_size(store->options, memory / 4);
+    rocksdb_options_set_max_total_wal_size(store->options, memory);
+    rocksdb_options_set_max_background_jobs(store->options, 2);
+    rocksdb_options_set_max_open_files(store->options, 256);
+    rocksdb_options_set_info_log_level(store->options, INFO_LOG_ERRORS);
+    rocksdb_options_set_keep_log_file_num(store->options, 2);
+    rocksdb_options_set_stats_dump_period_sec(store->options, 0);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(store->options, 1);
+    rocksdb_options_set_paranoid_checks(store->options, 0); /* every value authenticates itself */
+
+    store->tables = rocksdb_block_based_options_create();
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru(memory / 4);
+    rocksdb_block_based_options_set_block_cache(store->tables, cache);
+    rocksdb_cache_destroy(cache);
+    rocksdb_block_based_options_set_filter_policy(store->tables,
+                                                  rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_options_set_block_based_table_factory(store->options, store->tables);
+
+    store->synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(store->synced, 1);
+    store->reads = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(store->reads, 0);
+}
+
+static struct place ledger_place(const struct store *store)
+{
+    return seal_place(store->keyring, LEDGER_KIND, slice_text("ledger"));
+}
+
+static bool ledger_read(struct store *store)
+{
+    struct place place = ledger_place(store);
+    struct buf plain = {0};
+    struct slice key;
+    struct slice value;
+    char *error = NULL;
+    size_t len;
+
+    store->ledger = (struct ledger){0};
+    store->ledger_found = false;
+    char *sealed =
+        rocksdb_get(store->db, store->reads, (char *)place.bytes, PLACE_SIZE, &len, &error);
+    if (store_failed(store, error))
+        return false;
+    if (sealed != NULL &&
+        seal_open(store->keyring, &place, slice_of(sealed, len), &plain, &key, &value) ==
+            SEAL_GOOD &&
+        value.len == sizeof(store->ledger)) {
+        memcpy(&store->ledger, value.data, sizeof(store->ledger));
+        store->ledger_found = true;
+    }
+    rocksdb_free(sealed);
+    buf_free(&plain);
+    return true;
+}
+
+bool store_open(struct store *store)
+{
+    char *error = NULL;
+
+    store->db = rocksdb_open(store->options, STORE_PATH, &error);
+    if (store_failed(store, error)) {
+        store->db = NULL;
+        return false;
+    }
+    if (!ledger_read(store)) {
+        store_close(store);
+        return false;
+    }
+    return true;
+}
+
+void store_close(struct store *store)
+{
+    if (store->db != NULL)
+        rocksdb_close(store->db);
+    store->db = NULL;
+}
+
+/* Takes the element of what stands at place, in the batch or in the database, out of the ledger. */
+static bool ledger_forget(struct store *store, rocksdb_writebatch_wi_t *batch,
+                          const struct place *place, struct ledger *ledger)
+{
+    uint64_t element[ELEMENT_SIZE / 8];
+    char *error = NULL;
+    size_t len;
+
+    char *old = rocksdb_writebatch_wi_get_from_batch_and_db(
+        batch, store->db, store->reads, (const char *)place->bytes, PLACE_SIZE, &len, &error);
+    if (store_failed(store, error))
+        return false;
+    if (old != NULL && seal_element(store->keyring, place, slice_of(old, len), element))
+        ledger_remove(ledger, element);
+    rocksdb_free(old);
+    return true;
+}
+
+static void ledger_put(const struct store *store, rocksdb_writebatch_wi_t *batch,
+                       const struct ledger *ledger)
+{
+    struct place place = ledger_place(store);
+    struct buf sealed = {0};
+
+    seal_record(store->keyring, &place, slice_text("ledger"), slice_of(ledger, sizeof(*ledger)),
+                &sealed);
+    rocksdb_writebatch_wi_put(batch, (char *)place.bytes, PLACE_SIZE, (char *)buf_head(&sealed),
+                              buf_len(&sealed));
+    buf_free(&sealed);
+}
+
+static bool batch_change(struct store *store, rocksdb_writebatch_wi_t *batch,
+                         const struct change *change, struct ledger *ledger)
+{
+    const char *place = (const char *)change->place.bytes;
+    uint64_t element[ELEMENT_SIZE / 8];
+
+    if (!ledger_forget(store, batch, &change->place, ledger))
+        return false;
+    if (change->deletes) {
+        rocksdb_writebatch_wi_delete(batch, place, PLACE_SIZE);
+        return true;
+    }
+    VERIFY(seal_element(store->keyring, &change->place, slice_of(change->sealed, change->len),
+                        element));
+    ledger_add(ledger, element);
+    rocksdb_writebatch_wi_put(batch, place, PLACE_SIZE, (const char *)change->sealed, change->len);
+    return true;
+}
+
+/* Writes the batch and the ledger that goes with it. */
+static bool batch_write(struct store *store, rocksdb_writebatch_wi_t *batch, struct ledger *ledger)
+{
+    char *error = NULL;
+
+    ledger->commits++;
+    ledger_put(store, batch, ledger);
+    rocksdb_write_writebatch_wi(store->db, store->synced, batch, &error);
+    if (store_failed(store, error))
+        return false;
+    store->ledger = *ledger;
+    return true;
+}
+
+bool store_apply(struct store *store, const struct change *changes)
+{
+    rocksdb_writebatch_wi_t *batch = rocksdb_writebatch_wi_create(0, 1);
+    struct ledger ledger = store->ledger;
+    bool good = true;
+
+    for (const struct change *change = changes; good && change != NULL; change = change->next)
+        good = batch_change(store, batch, change, &ledger);
+    good = good && batch_write(store, batch, &ledger);
+    rocksdb_writebatch_wi_destroy(batch);
+    return good;
+}
+
+bool store_set_aside(struct store *store, const struct place *place, struct slice sealed,
+                     const struct ledger *now)
+{
+    rocksdb_writebatch_wi_t *batch = rocksdb_writebatch_wi_create(0, 1);
+    struct ledger ledger = *now;
+
+    if (place != NULL) {
+        uint8_t aside[PLACE_SIZE + 1] = {ASIDE_KIND};
+        memcpy(aside + 1, place->bytes, PLACE_SIZE);
+        rocksdb_writebatch_wi_put(batch, (char *)aside, sizeof(aside), (const char *)sealed.data,
+                                  sealed.len);
+        rocksdb_writebatch_wi_delete(batch, (const char *)place->bytes, PLACE_SIZE);
+    }
+    bool good = batch_write(store, batch, &ledger);
+    rocksdb_writebatch_wi_destroy(batch);
+    return good;
+}
+
+void store_cursor_open(struct store *store, struct store_cursor *cursor)
+{
+    static const char first[] = {FIRST_KIND};
+
+    *cursor = (struct store_cursor){.store = store, .last.bytes = {FIRST_KIND}};
+    cursor->iterator = rocksdb_create_iterator(store->db, store->reads);
+    rocksdb_iter_seek(cursor->iterator, first, sizeof(first));
+}
+
+/* Steps over a damaged range: places are hashes, so the next two bytes of hash skip 1/65536 of a
+ * kind. False when there is nothing behind it. */
+static bool skip_damage(struct store_cursor *cursor)
+{
+    struct place *last = &cursor->last;
+    char *error = NULL;
+
+    rocksdb_iter_get_error(cursor->iterator, &error);
+    if (!store_failed(cursor->store, error))
+        return false;
+    cursor->unreadable++;
+    memset(last->bytes + 3, 0, PLACE_SIZE - 3);
+    for (int i = 2; i >= 0 && ++last->bytes[i] == 0; i--)
+        continue;
+    if (last->bytes[0] == ASIDE_KIND)
+        return false;
+    rocksdb_iter_destroy(cursor->iterator);
+    cursor->iterator = rocksdb_create_iterator(cursor->store->db, cursor->store->reads);
+    rocksdb_iter_seek(cursor->iterator, (char *)last->bytes, PLACE_SIZE);
+    return true;
+}
+
+bool store_cursor_next(struct store_cursor *cursor, struct place *place, struct slice *sealed)
+{
+    size_t len;
+
+    if (cursor->positioned)
+        rocksdb_iter_next(cursor->iterator);
+    while (!rocksdb_iter_valid(cursor->iterator)) {
+        if (!skip_damage(cursor))
+            return false;
+    }
+    cursor->positioned = true;
+    const char *key = rocksdb_iter_key(cursor->iterator, &len);
+    if (len > 0 && (uint8_t)key[0] == ASIDE_KIND)
+        return false;
+    memset(place, 0, sizeof(*place));
+    memcpy(place->bytes, key, len < PLACE_SIZE ? len : PLACE_SIZE);
+    cursor->last = *place;
+    const char *value = rocksdb_iter_value(cursor->iterator, &len);
+    *sealed = slice_of(value, len);
+    return true;
+}
+
+void store_cursor_close(struct store_cursor *cursor)
+{
+    rocksdb_iter_destroy(cursor->iterator);
+}

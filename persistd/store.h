@@ -1,0 +1,79 @@
+/* The store: a RocksDB database of sealed records under hashed places, and its ledger.
+ *
+ * The ledger is a sealed record of its own: a counter of commits, the number of live records and
+ * their multiset hash (a sum of keyed hashes, one for each record's place and nonce). It changes in
+ * the same transaction as the records, so that a record that was deleted, put back from an older
+ * copy or added by someone else shows at the next load. It does not show that the whole store was
+ * put back to an older copy: that takes the roll-back guard, which is on another volume. */
+#ifndef BULKHEAD_PERSISTD_STORE_H
+#define BULKHEAD_PERSISTD_STORE_H
+
+#include "persistd/seal.h"
+
+#include <rocksdb/c.h>
+
+struct ledger {
+    uint64_t commits;
+    uint64_t records;
+    uint64_t sum[ELEMENT_SIZE / 8];
+};
+
+/* One sealed change, in the order of its number. */
+struct change {
+    struct change *next;
+    uint64_t number;
+    struct place place;
+    bool deletes;
+    uint32_t len;
+    uint8_t sealed[];
+};
+
+struct store {
+    rocksdb_t *db; /* NULL while it is not open */
+    rocksdb_options_t *options;
+    rocksdb_writeoptions_t *synced;
+    rocksdb_readoptions_t *reads;
+    rocksdb_block_based_table_options_t *tables;
+    const struct keyring *keyring;
+    struct ledger ledger;
+    bool ledger_found;
+    char error[256]; /* what failed last */
+};
+
+/* Prepares a store in the working directory; memory is for RocksDB's caches, in bytes. */
+void store_init(struct store *store, const struct keyring *keyring, uint64_t memory);
+
+/* Opens or makes the database and reads the ledger. False with store->error. */
+bool store_open(struct store *store);
+
+void store_close(struct store *store);
+
+/* Applies the list of changes and the new ledger as one transaction, on disk when it returns true.
+ * False with store->error: nothing was applied, and the store must be opened again. */
+bool store_apply(struct store *store, const struct change *changes);
+
+/* Reads all records in the order of their places, for a load. */
+struct store_cursor {
+    rocksdb_iterator_t *iterator;
+    struct store *store;
+    struct place last;   /* the record that was given last */
+    bool positioned;     /* `last` is one */
+    uint64_t unreadable; /* ranges that the file system or RocksDB could not give back */
+};
+
+void store_cursor_open(struct store *store, struct store_cursor *cursor);
+
+/* The next record; place and sealed are valid until the next call. False at the end. */
+bool store_cursor_next(struct store_cursor *cursor, struct place *place, struct slice *sealed);
+void store_cursor_close(struct store_cursor *cursor);
+
+/* Adds or takes away one record's element. */
+void ledger_add(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 8]);
+void ledger_remove(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 8]);
+
+/* Moves a record out of the way, with its damage, for someone to look at; it is not loaded again.
+ * Replaces the ledger by `now` in the same transaction; a NULL place only does that. */
+bool store_set_aside(struct store *store, const struct place *place, struct slice sealed,
+                     const struct ledger *now);
+
+#endif

@@ -1,0 +1,377 @@
+/* The sealed store: what it keeps, what it hides, and which tampering it notices. */
+#include "persistd/committer.h"
+#include "persistd/load.h"
+#include "persistd/store.h"
+
+#include "common/log.h"
+#include "common/proto_persistd.h"
+
+#include <criterion/criterion.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static char directory[] = "/tmp/bulkhead-store-XXXXXX";
+static uint8_t key_bytes[KEY_SIZE];
+static struct key_source source;
+static struct keyring *keyring;
+static struct store store;
+static uint64_t number;
+static char log_text[8192];
+
+static void collect_log(void *context, int level, struct slice text)
+{
+    size_t used = strlen(log_text);
+    (void)context;
+    (void)level;
+    snprintf(log_text + used, sizeof(log_text) - used, "%.*s\n", SLICE_ARGS(text));
+}
+
+static void begin(void)
+{
+    cr_assert(sodium_init() >= 0);
+    log_set_sink(collect_log, NULL);
+    cr_assert_not_null(mkdtemp(directory));
+    cr_assert_eq(chdir(directory), 0);
+    memset(key_bytes, 7, sizeof(key_bytes));
+    source.key = slice_of(key_bytes, sizeof(key_bytes));
+    cr_assert_eq(keyring_open(&source, true, &keyring), KEYRING_CREATED);
+    store_init(&store, keyring, 8 << 20);
+    cr_assert(store_open(&store), "%s", store.error);
+}
+
+static void end(void)
+{
+    char command[128];
+    store_close(&store);
+    snprintf(command, sizeof(command), "rm -rf %s", directory);
+    cr_assert_eq(system(command), 0);
+}
+
+static struct change *make_change(const char *key, const char *value)
+{
+    struct buf sealed = {0};
+    struct place place = seal_place(keyring, RECORD_RETAINED, slice_text(key));
+
+    if (value != NULL)
+        seal_record(keyring, &place, slice_text(key), slice_text(value), &sealed);
+    struct change *change = malloc(sizeof(*change) + buf_len(&sealed));
+    *change = (struct change){.number = ++number,
+                              .place = place,
+                              .deletes = value == NULL,
+                              .len = (uint32_t)buf_len(&sealed)};
+    if (value != NULL)
+        memcpy(change->sealed, buf_head(&sealed), buf_len(&sealed));
+    buf_free(&sealed);
+    return change;
+}
+
+static void apply(const char *key, const char *value)
+{
+    struct change *change = make_change(key, value);
+    cr_assert(store_apply(&store, change), "%s", store.error);
+    free(change);
+}
+
+/* Puts raw bytes into the database behind the ledger's back. NULL deletes. */
+static void tamper(const struct place *place, const char *bytes, size_t len)
+{
+    rocksdb_writeoptions_t *options = rocksdb_writeoptions_create();
+    char *error = NULL;
+
+    if (bytes != NULL)
+        rocksdb_put(store.db, options, (const char *)place->bytes, PLACE_SIZE, bytes, len, &error);
+    else
+        rocksdb_delete(store.db, options, (const char *)place->bytes, PLACE_SIZE, &error);
+    cr_assert_null(error);
+    rocksdb_writeoptions_destroy(options);
+}
+
+static char *sealed_of(const struct place *place, size_t *len)
+{
+    char *error = NULL;
+    char *bytes =
+        rocksdb_get(store.db, store.reads, (const char *)place->bytes, PLACE_SIZE, len, &error);
+    cr_assert_not_null(bytes);
+    return bytes;
+}
+
+static struct place place_of(const char *key)
+{
+    return seal_place(keyring, RECORD_RETAINED, slice_text(key));
+}
+
+static bool never(void *context, unsigned state, uint16_t type, struct slice body)
+{
+    (void)context;
+    (void)state;
+    (void)type;
+    (void)body;
+    return false;
+}
+static const struct channel_handlers no_handlers = {.frame = never};
+
+/* Reopens and loads everything; the records as "key=value " in the order of their keys' first
+ * letters. */
+static bool reload(bool refuse, char *text, size_t size, uint64_t *damaged)
+{
+    static struct channel channel;
+    struct load load;
+    int fds[2];
+
+    store_close(&store);
+    cr_assert(store_open(&store), "%s", store.error);
+    log_text[0] = '\0';
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+    channel_open(&channel, loop, fds[0], 1 << 20, &no_handlers, NULL);
+    load_begin(&load, &store, refuse);
+    cr_assert(load_step(&load, &channel));
+    bool good = load_end(&load, damaged);
+    const char *found[26] = {0};
+    static char pairs[26][64];
+    while (buf_len(&channel.out) > 0) {
+        struct frame_header header;
+        struct pr_record record;
+        memcpy(&header, buf_head(&channel.out), sizeof(header));
+        cr_assert(pr_record_decode(slice_of(buf_head(&channel.out) + sizeof(header), header.length),
+                                   &record));
+        unsigned at = record.key.data[0] - (unsigned)'a';
+        snprintf(pairs[at], sizeof(pairs[at]), "%.*s=%.*s ", SLICE_ARGS(record.key),
+                 SLICE_ARGS(record.value));
+        found[at] = pairs[at];
+        buf_consume(&channel.out, sizeof(header) + header.length);
+    }
+    text[0] = '\0';
+    for (size_t i = 0; i < 26; i++) {
+        if (found[i] != NULL)
+            snprintf(text + strlen(text), size - strlen(text), "%s", found[i]);
+    }
+    channel_close(&channel);
+    close(fds[1]);
+    ev_loop_destroy(loop);
+    return good;
+}
+
+static void expect_load(const char *records, uint64_t damaged, const char *said)
+{
+    char text[512];
+    uint64_t counted;
+
+    cr_assert(reload(false, text, sizeof(text), &counted));
+    cr_assert_str_eq(text, records);
+    cr_assert_eq(counted, damaged);
+    if (said != NULL)
+        cr_assert(strstr(log_text, said) != NULL, "log: %s", log_text);
+    else
+        cr_assert(strstr(log_text, "damage") == NULL, "log: %s", log_text);
+}
+
+TestSuite(store, .init = begin, .fini = end, .timeout = 60);
+
+Test(store, keeps_replaces_and_deletes)
+{
+    apply("a", "1");
+    apply("b", "2");
+    apply("a", "3");
+    apply("c", "4");
+    apply("b", NULL);
+    apply("never", NULL);
+    expect_load("a=3 c=4 ", 0, NULL);
+    cr_assert_eq(store.ledger.records, 2);
+}
+
+Test(store, one_transaction_may_change_a_record_twice)
+{
+    struct change *first = make_change("a", "1");
+    struct change *second = make_change("a", "2");
+    struct change *third = make_change("b", "3");
+    struct change *fourth = make_change("b", NULL);
+
+    first->next = second;
+    second->next = third;
+    third->next = fourth;
+    cr_assert(store_apply(&store, first));
+    expect_load("a=2 ", 0, NULL);
+}
+
+Test(store, a_flipped_bit_anywhere_is_noticed_and_the_rest_is_served)
+{
+    apply("a", "1");
+    apply("b", "2");
+    struct place place = place_of("a");
+    size_t len;
+    char *bytes = sealed_of(&place, &len);
+
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] ^= 0x10;
+        tamper(&place, bytes, len);
+        expect_load("b=2 ", 1, "store damage: 1 record(s)");
+        bytes[i] ^= 0x10;
+        apply("a", "1"); /* whole again for the next round, with another nonce */
+        rocksdb_free(bytes);
+        bytes = sealed_of(&place, &len);
+    }
+    rocksdb_free(bytes);
+    expect_load("a=1 b=2 ", 0, NULL);
+}
+
+Test(store, swapped_records_are_noticed)
+{
+    apply("a", "1");
+    apply("b", "2");
+    apply("c", "3");
+    struct place a = place_of("a");
+    struct place b = place_of("b");
+    size_t a_len;
+    size_t b_len;
+    char *a_bytes = sealed_of(&a, &a_len);
+    char *b_bytes = sealed_of(&b, &b_len);
+    tamper(&a, b_bytes, b_len);
+    tamper(&b, a_bytes, a_len);
+    expect_load("c=3 ", 2, "moved or copied");
+    expect_load("c=3 ", 0, NULL); /* said once, set aside */
+}
+
+Test(store, a_deleted_record_is_noticed)
+{
+    apply("a", "1");
+    apply("b", "2");
+    struct place a = place_of("a");
+    tamper(&a, NULL, 0);
+    expect_load("b=2 ", 0, "1 record(s) deleted");
+    expect_load("b=2 ", 0, NULL);
+}
+
+Test(store, a_rolled_back_record_is_noticed)
+{
+    apply("a", "1");
+    struct place a = place_of("a");
+    size_t len;
+    char *old = sealed_of(&a, &len);
+    apply("a", "2");
+    tamper(&a, old, len);
+    expect_load("a=1 ", 0, "rolled back");
+}
+
+Test(store, a_resurrected_record_is_noticed)
+{
+    apply("a", "1");
+    struct place a = place_of("a");
+    size_t len;
+    char *old = sealed_of(&a, &len);
+    apply("a", NULL);
+    tamper(&a, old, len);
+    expect_load("a=1 ", 0, "put back");
+}
+
+Test(store, a_record_of_another_store_is_noticed)
+{
+    struct keyring *other;
+    struct buf sealed = {0};
+    struct place a = place_of("a");
+
+    apply("b", "2");
+    cr_assert_eq(rename("keyring", "mine"), 0);
+    cr_assert_eq(keyring_open(&source, true, &other), KEYRING_CREATED);
+    cr_assert_eq(rename("mine", "keyring"), 0);
+    seal_record(other, &a, slice_text("a"), slice_text("1"), &sealed);
+    tamper(&a, (char *)buf_head(&sealed), buf_len(&sealed));
+    expect_load("b=2 ", 1, "from another store");
+}
+
+Test(store, refusing_damage_changes_nothing)
+{
+    char text[512];
+    uint64_t damaged;
+    struct place a = place_of("a");
+    apply("a", "1");
+    tamper(&a, "junk", 4);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_not(reload(true, text, sizeof(text), &damaged));
+        cr_assert_eq(damaged, 1);
+    }
+}
+
+Test(store, nothing_readable_is_on_disk)
+{
+    char command[256];
+    apply("canary-topic/xyzzy", "canary-payload-xyzzy");
+    store_close(&store);
+    snprintf(command, sizeof(command), "grep -rqa xyzzy %s", directory);
+    cr_assert_neq(system(command), 0);
+    cr_assert(store_open(&store));
+}
+
+Test(keyring, wrong_keys_are_told_apart, .init = begin, .fini = end, .timeout = 60)
+{
+    struct keyring *again = NULL;
+    uint8_t wrong[KEY_SIZE] = {1};
+    struct key_source wrong_key = {.key = slice_of(wrong, sizeof(wrong))};
+    struct key_source passphrase = {.passphrase = slice_text("secret")};
+
+    cr_assert_eq(keyring_open(&source, false, &again), KEYRING_OK);
+    cr_assert_eq(keyring_open(&wrong_key, true, &again), KEYRING_WRONG_KEY);
+    cr_assert_eq(keyring_open(&passphrase, true, &again), KEYRING_WRONG_KIND);
+    cr_assert(keyring_rewrap(keyring, &passphrase));
+    cr_assert_eq(keyring_open(&passphrase, false, &again), KEYRING_OK);
+    cr_assert_eq(keyring_store_tag(again), keyring_store_tag(keyring));
+    cr_assert_eq(keyring_open(&source, false, &again), KEYRING_WRONG_KIND);
+    passphrase.passphrase = slice_text("Secret");
+    cr_assert_eq(keyring_open(&passphrase, false, &again), KEYRING_WRONG_KEY);
+}
+
+Test(keyring, epochs_seal_anew_and_old_ones_can_be_forgotten, .init = begin, .fini = end,
+     .timeout = 60)
+{
+    apply("a", "1");
+    cr_assert(keyring_add_epoch(keyring, &source));
+    cr_assert_eq(keyring_newest_epoch(keyring), 2);
+    apply("b", "2");
+    expect_load("a=1 b=2 ", 0, NULL);
+    cr_assert(keyring_forget_old_epochs(keyring, &source));
+    apply("b", "3");
+    expect_load("b=3 ", 1, "sealed with a key that is gone");
+}
+
+static bool progressed;
+
+static void on_progress(struct ev_loop *loop, ev_async *watcher, int revents)
+{
+    (void)loop;
+    (void)watcher;
+    (void)revents;
+    progressed = true;
+}
+
+Test(committer, commits_in_groups_and_says_how_far, .init = begin, .fini = end, .timeout = 60)
+{
+    struct committer committer;
+    struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+    ev_async progress;
+    char key[16];
+
+    ev_async_init(&progress, on_progress);
+    ev_async_start(loop, &progress);
+    committer_start(&committer, &store, loop, &progress, 0);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof(key), "%c%d", 'a' + i % 26, i);
+        committer_submit(&committer, make_change(key, "v"));
+    }
+    committer_wake(&committer);
+    uint64_t committed = 0;
+    while (committed < 1000) {
+        ev_run(loop, EVRUN_ONCE);
+        pthread_mutex_lock(&committer.lock);
+        committed = committer.committed;
+        pthread_mutex_unlock(&committer.lock);
+    }
+    cr_assert(progressed);
+    committer_stop(&committer);
+    cr_assert_eq(committer.waiting_bytes, 0);
+    cr_assert(store_open(&store));
+    cr_assert_eq(store.ledger.records, 1000);
+    cr_assert_lt(store.ledger.commits, 100, "one commit for many changes");
+}
