@@ -113,8 +113,12 @@ static const struct child_handlers handlers = {
 
 int main(void)
 {
+    static const struct sandbox_options needs = {
+        .filter = &sandbox_filter, .root_fd = -1, .threads = true};
+
     child_begin(&authd.child, ROLE_AUTHD, &handlers, &authd);
-    child_ready(&authd.child, "");
+    child_confine(&authd.child, &needs);
+    child_ready(&authd.child, authd.child.confined.text);
     child_run(&authd.child);
     return 0;
 }

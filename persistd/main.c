@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PASSPHRASE_MAX = 4096 };
+enum {
+    PASSPHRASE_MAX = 4096,
+    LOCKED_MEMORY = 4 * 1024 * 1024, /* for keys */
+};
 
 static struct persistd persistd = {.data_directory = -1};
 
@@ -197,13 +200,16 @@ int main(void)
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     child_begin(&p->child, ROLE_PERSISTD, &handlers, p);
-    if (p->data_directory >= 0 && fchdir(p->data_directory) != 0)
-        log_fatal("the data directory: %s", strerror(errno));
+    struct sandbox_options needs = {.filter = &sandbox_filter,
+                                    .root_fd = p->data_directory,
+                                    .threads = true,
+                                    .locked_memory = LOCKED_MEMORY};
+    child_confine(&p->child, &needs);
     ev_async_init(&p->progress, on_progress);
     p->progress.data = p;
     ev_async_start(p->child.loop, &p->progress);
     open_everything(p);
-    child_ready(&p->child, "");
+    child_ready(&p->child, p->child.confined.text);
     child_run(&p->child);
     return EXIT_SUCCESS;
 }
