@@ -113,8 +113,7 @@ static const struct child_handlers handlers = {
 
 int main(void)
 {
-    static const struct sandbox_options needs = {
-        .filter = &sandbox_filter, .root_fd = -1, .threads = true};
+    static const struct sandbox_options needs = {.filter = &sandbox_filter, .threads = true};
 
     child_begin(&authd.child, ROLE_AUTHD, &handlers, &authd);
     child_confine(&authd.child, &needs);

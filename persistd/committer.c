@@ -25,14 +25,14 @@ static void wait_ms(struct committer *c, uint32_t ms)
         continue;
 }
 
-/* Takes a group off the front of the queue. The lock is held. */
+/* Takes a group off the front of the queue, never the half of a transaction. The lock is held. */
 static struct change *take_group(struct committer *c)
 {
     struct change *group = c->first;
     struct change *last = group;
     size_t bytes = last->len;
 
-    while (last->next != NULL && bytes < GROUP_MAX_BYTES) {
+    while (last->next != NULL && (last->more || bytes < GROUP_MAX_BYTES)) {
         last = last->next;
         bytes += last->len;
     }
@@ -133,13 +133,20 @@ void committer_start(struct committer *c, struct store *store, struct ev_loop *l
     VERIFY(pthread_create(&c->thread, NULL, committer_main, c) == 0);
 }
 
-void committer_submit(struct committer *c, struct change *change)
+void committer_submit(struct committer *c, struct change *changes)
 {
-    change->next = NULL;
+    size_t bytes = 0;
+    struct change *last = changes;
+
+    for (struct change *change = changes; change != NULL; change = change->next) {
+        bytes += sizeof(*change) + change->len;
+        last = change;
+    }
+    VERIFY(last != NULL && !last->more);
     pthread_mutex_lock(&c->lock);
-    *c->last = change;
-    c->last = &change->next;
-    c->waiting_bytes += sizeof(*change) + change->len;
+    *c->last = changes;
+    c->last = &last->next;
+    c->waiting_bytes += bytes;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -157,5 +164,8 @@ void committer_stop(struct committer *c)
     pthread_cond_signal(&c->work);
     pthread_mutex_unlock(&c->lock);
     pthread_join(c->thread, NULL);
+    size_t bytes;
+    free_group(c->first, &bytes); /* the disk refused them */
+    c->first = NULL;
     store_close(c->store);
 }

@@ -30,13 +30,14 @@ struct committer {
 void committer_start(struct committer *committer, struct store *store, struct ev_loop *loop,
                      ev_async *progress, uint32_t interval_ms);
 
-/* Hands over a change. */
-void committer_submit(struct committer *committer, struct change *change);
+/* Hands over a list of changes: one whole transaction or several. */
+void committer_submit(struct committer *committer, struct change *changes);
 
 /* Lets the thread take what was submitted since. Call once per batch. */
 void committer_wake(struct committer *committer);
 
-/* Commits everything that was submitted and ends the thread. */
+/* Commits everything that was submitted, unless the disk refuses, ends the thread and closes the
+ * store. */
 void committer_stop(struct committer *committer);
 
 #endif

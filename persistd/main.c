@@ -201,7 +201,8 @@ int main(void)
         return EXIT_FAILURE;
     child_begin(&p->child, ROLE_PERSISTD, &handlers, p);
     struct sandbox_options needs = {.filter = &sandbox_filter,
-                                    .root_fd = p->data_directory,
+                                    .directories = &p->data_directory,
+                                    .directory_count = p->data_directory >= 0 ? 1 : 0,
                                     .threads = true,
                                     .locked_memory = LOCKED_MEMORY};
     child_confine(&p->child, &needs);

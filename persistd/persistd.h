@@ -27,10 +27,11 @@ struct persistd {
     ev_async progress;
 
     struct channel router;
-    uint64_t received;  /* number of the last change on this channel */
+    uint64_t received;  /* number of the last change on this channel; 0: none came yet */
     uint64_t announced; /* the last PR_COMMITTED */
     bool stalled;       /* PR_STALLED was sent */
     struct buf sealing; /* scratch */
+    struct change *open_first, **open_last; /* a transaction whose end has not come */
 };
 
 /* Takes over a new channel to the router. */

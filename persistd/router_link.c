@@ -23,6 +23,13 @@ static void loaded(struct persistd *p, uint64_t damaged)
     p->router.state = CHANNEL_RUNNING;
 }
 
+static void start_committing(struct persistd *p)
+{
+    committer_start(&p->committer, &p->store, p->child.loop, &p->progress,
+                    p->setup.relaxed ? p->setup.commit_interval_ms : 0);
+    p->committing = true;
+}
+
 static void continue_load(struct persistd *p)
 {
     uint64_t damaged = 0;
@@ -32,15 +39,12 @@ static void continue_load(struct persistd *p)
     if (!load_end(&p->load, &damaged))
         log_fatal("the store is damaged and store_on_damage is 'refuse': not serving; restore a "
                   "backup, or set 'store_on_damage serve' to serve what is whole");
-    committer_start(&p->committer, &p->store, p->child.loop, &p->progress,
-                    p->setup.relaxed ? p->setup.commit_interval_ms : 0);
-    p->committing = true;
+    start_committing(p);
     loaded(p, damaged);
 }
 
 static bool on_rp_load(struct persistd *p, const struct rp_load *m)
 {
-    (void)m;
     if (p->loading)
         return false;
     if (p->setup.in_memory) {
@@ -53,22 +57,30 @@ static bool on_rp_load(struct persistd *p, const struct rp_load *m)
     }
     if (p->store.db == NULL && !store_open(&p->store))
         log_fatal("the store cannot be opened: %s", p->store.error);
+    if (m->resume) {
+        start_committing(p);
+        loaded(p, 0);
+        return true;
+    }
     load_begin(&p->load, &p->store, p->setup.refuse_damage);
     p->loading = true;
     continue_load(p);
     return true;
 }
 
-/* Numbers count from 1 without a gap. */
+/* Numbers have no gap; the first of a channel is any, since a router goes on after a new persistd.
+ */
 static bool next_number(struct persistd *p, uint64_t number)
 {
-    if (number != p->received + 1)
+    if (number == 0 || (p->received != 0 && number != p->received + 1))
         return false;
     p->received = number;
     return true;
 }
 
-static void submit(struct persistd *p, uint8_t kind, struct slice key, const struct slice *value)
+/* Seals a change and hands its transaction over when it is complete. No value: deletes. */
+static void submit(struct persistd *p, uint8_t kind, bool more, struct slice key,
+                   const struct slice *value)
 {
     struct place place = seal_place(p->keyring, kind, key);
 
@@ -82,7 +94,24 @@ static void submit(struct persistd *p, uint8_t kind, struct slice key, const str
         .number = p->received, .place = place, .deletes = value == NULL, .len = (uint32_t)len};
     if (len > 0)
         memcpy(change->sealed, buf_head(&p->sealing), len);
-    committer_submit(&p->committer, change);
+    *p->open_last = change;
+    p->open_last = &change->next;
+    if (!more) {
+        committer_submit(&p->committer, p->open_first);
+        p->open_first = NULL;
+        p->open_last = &p->open_first;
+    }
+}
+
+/* Forgets a transaction whose end will never come. */
+static void drop_open(struct persistd *p)
+{
+    while (p->open_first != NULL) {
+        struct change *next = p->open_first->next;
+        free(p->open_first);
+        p->open_first = next;
+    }
+    p->open_last = &p->open_first;
 }
 
 static bool on_rp_put(struct persistd *p, const struct rp_put *m)
@@ -90,7 +119,7 @@ static bool on_rp_put(struct persistd *p, const struct rp_put *m)
     if (!next_number(p, m->number) || m->kind == 0)
         return false;
     if (!p->setup.in_memory)
-        submit(p, m->kind, m->key, &m->value);
+        submit(p, m->kind, m->more, m->key, &m->value);
     return true;
 }
 
@@ -99,7 +128,7 @@ static bool on_rp_delete(struct persistd *p, const struct rp_delete *m)
     if (!next_number(p, m->number) || m->kind == 0)
         return false;
     if (!p->setup.in_memory)
-        submit(p, m->kind, m->key, NULL);
+        submit(p, m->kind, m->more, m->key, NULL);
     return true;
 }
 
@@ -177,6 +206,7 @@ static void on_router_closed(void *context, const char *why)
     struct persistd *p = context;
 
     log_info("channel of the router: %s", why);
+    drop_open(p);
     if (p->loading) {
         store_cursor_close(&p->load.cursor);
         buf_free(&p->load.plain);
@@ -195,6 +225,7 @@ void router_link_open(struct persistd *p, int fd)
         channel_close(&p->router);
         on_router_closed(p, "replaced");
     }
+    drop_open(p);
     p->received = p->announced = 0;
     p->stalled = false;
     channel_open(&p->router, p->child.loop, fd, LINK_HIGH, &router_handlers, p);

@@ -24,6 +24,7 @@ struct change {
     uint64_t number;
     struct place place;
     bool deletes;
+    bool more; /* the next change belongs to the same transaction */
     uint32_t len;
     uint8_t sealed[];
 };

@@ -58,7 +58,8 @@ static struct change *make_change(const char *key, const char *value)
     if (value != NULL)
         seal_record(keyring, &place, slice_text(key), slice_text(value), &sealed);
     struct change *change = malloc(sizeof(*change) + buf_len(&sealed));
-    *change = (struct change){.number = ++number,
+    *change = (struct change){.next = NULL,
+                              .number = ++number,
                               .place = place,
                               .deletes = value == NULL,
                               .len = (uint32_t)buf_len(&sealed)};
