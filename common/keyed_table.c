@@ -123,12 +123,13 @@ static void resize_step(struct keyed_table *table)
 
     if (table->iterating > 0)
         return;
-    if (table->old_slots != NULL)
+    if (table->old_slots != NULL) {
         move_some(table);
-    else if (table->count > slots)
+    } else if (table->count > slots) {
         start_resize(table, slots * 2);
-    else if (slots > SLOTS_MIN && table->count < slots / 8)
+    } else if (slots > SLOTS_MIN && table->count < slots / 8) {
         start_resize(table, slots / 4 < SLOTS_MIN ? SLOTS_MIN : slots / 4);
+    }
 }
 
 void keyed_table_insert(struct keyed_table *table, struct keyed_node *node, uint64_t hash)
@@ -184,10 +185,11 @@ struct keyed_node *keyed_iterator_next(struct keyed_iterator *iterator)
 {
     struct keyed_node *node = iterator->next != NULL ? iterator->next : next_chain(iterator);
 
-    if (node != NULL)
+    if (node != NULL) {
         iterator->next = node->next;
-    else
+    } else {
         keyed_iterator_end(iterator);
+    }
     return node;
 }
 

@@ -50,10 +50,11 @@ static inline struct keyed_node *keyed_table_find(const struct keyed_table *tabl
 {
     struct keyed_node *node;
 
-    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved)
+    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved) {
         node = table->old_slots[hash & table->old_mask];
-    else
+    } else {
         node = table->slots[hash & table->mask];
+    }
     while (node != NULL && node->hash != hash)
         node = node->next;
     return node;

@@ -159,6 +159,7 @@ static struct match_entry *entry_new(struct match_cache *cache, struct slice top
 
 static void evict_one(struct match_cache *cache)
 {
+    VERIFY(cache->hand != NULL);
     for (unsigned looks = 0; cache->hand->used && looks < LOOKS_MAX; looks++) {
         cache->hand->used = false;
         cache->hand = cache->hand->next;
@@ -196,7 +197,7 @@ void match_cache_put(struct match_cache *cache, struct slice topic, uint64_t has
     if (entry == NULL)
         entry = entry_new(cache, topic, hash);
     entry_set(cache, entry, set);
-    while (cache->hand->next != cache->hand &&
+    while (cache->entries.count > 1 &&
            (cache->entries.count > cache->entries_max || cache->bytes > cache->bytes_max))
         evict_one(cache);
 }
@@ -209,10 +210,11 @@ void match_cache_invalidate(struct match_cache *cache, struct slice filter)
 
     for (unsigned count = 0; topic_level_next(&rest, &level); count++) {
         if (topic_level_is(level, '+') || topic_level_is(level, '#')) {
-            if (literal_end == NULL)
+            if (literal_end == NULL) {
                 cache->everywhere++;
-            else
+            } else {
                 cache->generations[generation_of(filter, literal_end)]++;
+            }
             return;
         }
         if (count < MATCH_PREFIX_LEVELS)

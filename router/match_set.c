@@ -41,8 +41,10 @@ void match_builder_add(struct match_builder *builder, const struct match *match)
 
 void match_builder_add_group(struct match_builder *builder, struct share_group *group)
 {
-    if (builder->group_count == builder->group_capacity)
-        builder->groups = grown(builder->groups, &builder->group_capacity, sizeof(group));
+    if (builder->group_count == builder->group_capacity) {
+        builder->groups =
+            grown(builder->groups, &builder->group_capacity, sizeof(struct share_group *));
+    }
     builder->groups[builder->group_count++] = group;
 }
 
@@ -67,10 +69,11 @@ static void insertion_sort(struct match *matches, uint32_t count)
 
 const struct match_set *match_builder_finish(struct match_builder *builder, bool sorted)
 {
-    if (!sorted && builder->count <= INSERTION_MAX)
+    if (!sorted && builder->count <= INSERTION_MAX) {
         insertion_sort(builder->matches, builder->count);
-    else if (!sorted)
+    } else if (!sorted) {
         qsort(builder->matches, builder->count, sizeof(struct match), by_session);
+    }
     builder->set = (struct match_set){
         .matches = builder->matches,
         .groups = builder->groups,

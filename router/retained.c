@@ -134,10 +134,11 @@ static void set_filter(struct retained_cursor *cursor, struct slice filter)
     struct slice level;
 
     while (topic_level_next(&filter, &level)) {
-        if (topic_level_is(level, '#'))
+        if (topic_level_is(level, '#')) {
             cursor->multi = true;
-        else
+        } else {
             cursor->levels[cursor->count++] = level;
+        }
     }
 }
 

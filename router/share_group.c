@@ -32,7 +32,8 @@ void share_group_join(struct share_group *group, struct subscription *member)
 {
     if (group->count == group->capacity) {
         group->capacity = group->capacity == 0 ? 2 : group->capacity * 2;
-        group->members = reallocarray(group->members, group->capacity, sizeof(member));
+        group->members =
+            reallocarray(group->members, group->capacity, sizeof(struct subscription *));
         VERIFY(group->members != NULL);
     }
     member->member = group->count;

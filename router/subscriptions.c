@@ -90,7 +90,7 @@ static struct topic_filter parse(struct slice text)
 static uint64_t group_hash(const struct topic_node *node, const struct principal *principal,
                            struct slice name)
 {
-    uint64_t where = keyed_hash_pair((uintptr_t)node, &principal, sizeof(principal));
+    uint64_t where = keyed_hash_pair((uintptr_t)node, &principal, sizeof(struct principal *));
 
     return keyed_hash_pair(where, name.data, name.len);
 }
@@ -331,8 +331,12 @@ void subscriptions_remove(struct subscriptions *store, struct subscription *subs
 
 void subscriptions_remove_all(struct subscriptions *store, struct subscriber *subscriber)
 {
-    while (subscriber->subscriptions != NULL)
-        subscriptions_remove(store, subscriber->subscriptions);
+    struct subscription *first;
+
+    while ((first = subscriber->subscriptions) != NULL) {
+        subscriptions_remove(store, first);
+        VERIFY(subscriber->subscriptions != first);
+    }
 }
 
 size_t subscription_filter(const struct subscriptions *store,

@@ -82,7 +82,7 @@ static void slot_emptied(struct timer_wheel *wheel, struct timer **link)
 
     if (offset >= sizeof(wheel->slots))
         return;
-    size_t slot = offset / sizeof(wheel->slots[0][0]);
+    size_t slot = offset / sizeof(struct timer *);
     wheel->occupied[slot / TIMER_SLOTS] &= ~((uint64_t)1 << slot % TIMER_SLOTS);
 }
 
@@ -124,10 +124,11 @@ static void open_slot(struct timer_wheel *wheel, unsigned level)
     wheel->occupied[level] &= ~((uint64_t)1 << slot);
     while ((timer = wheel->slots[level][slot]) != NULL) {
         unlink_timer(timer);
-        if (timer->tick <= wheel->tick)
+        if (timer->tick <= wheel->tick) {
             push(&wheel->due, timer);
-        else
+        } else {
             place(wheel, timer);
+        }
     }
 }
 

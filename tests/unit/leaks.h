@@ -1,5 +1,5 @@
-/* Criterion takes no notice of what happens after a test, when leaks are looked for, so a suite does
- * it itself: TestSuite(NAME, .fini = leaks_check). Does nothing without AddressSanitizer. */
+/* Criterion takes no notice of what happens after a test, when leaks are looked for, so a suite
+ * does it itself: TestSuite(NAME, .fini = leaks_check). Does nothing without AddressSanitizer. */
 #ifndef BULKHEAD_TESTS_UNIT_LEAKS_H
 #define BULKHEAD_TESTS_UNIT_LEAKS_H
 

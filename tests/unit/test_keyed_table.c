@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(keyed_table, .fini = leaks_check);
 
 struct number {
@@ -34,7 +35,7 @@ static struct number *find(const struct keyed_table *table, uint32_t value)
 
 static struct number *numbers_new(struct keyed_table *table, uint32_t count)
 {
-    struct number *numbers = calloc(count, sizeof(*numbers));
+    struct number *numbers = calloc(count + 1, sizeof(*numbers));
 
     cr_assert_not_null(numbers);
     for (uint32_t i = 0; i < count; i++) {

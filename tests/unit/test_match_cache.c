@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(match_cache, .fini = leaks_check);
 
 static uint64_t hash_of(struct slice topic)

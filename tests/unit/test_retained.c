@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(retained, .fini = leaks_check);
 
 static struct message *message_of(const char *topic, const char *payload, struct principal *who)
@@ -122,7 +123,7 @@ Test(retained, filters_like_the_naive_matcher)
 
     for (unsigned seed = 1; seed <= 10; seed++) {
         struct retained_store store;
-        srand(seed);
+        random_seed(seed);
         retained_init(&store);
         unsigned distinct = 0;
         for (unsigned i = 0; i < TOPICS; i++) {
@@ -136,7 +137,7 @@ Test(retained, filters_like_the_naive_matcher)
             random_levels(filter, true);
             for (unsigned t = 0; t < distinct; t++)
                 expected += naive_match(filter, topics[t]);
-            cr_assert_eq(count(&store, filter, 1 + (size_t)rand() % 40), expected, "%s", filter);
+            cr_assert_eq(count(&store, filter, 1 + random_below(40)), expected, "%s", filter);
         }
         retained_free(&store);
         cr_assert_eq(store.count, 0);
@@ -156,8 +157,8 @@ struct walk {
 static void walk_step(struct retained_store *store, struct walk *walk, char names[][RANDOM_SIZE])
 {
     struct message *messages[4];
-    size_t found = retained_cursor_next(walk->cursor, messages, 1 + (size_t)rand() % 4,
-                                        1 + (size_t)rand() % 6);
+    size_t found =
+        retained_cursor_next(walk->cursor, messages, 1 + random_below(4), 1 + random_below(6));
 
     for (size_t i = 0; i < found; i++) {
         struct slice topic = message_topic(messages[i]);
@@ -172,19 +173,19 @@ static void walk_run(unsigned seed)
     static char names[STABLE + CHANGING][RANDOM_SIZE];
     struct retained_store store;
     struct walk walks[5];
-    srand(seed);
+    random_seed(seed);
     retained_init(&store);
 
     for (unsigned i = 0; i < STABLE; i++) {
-        do
+        do {
             random_levels(names[i], false);
-        while (retained_get(&store, slice_text(names[i])) != NULL);
+        } while (retained_get(&store, slice_text(names[i])) != NULL);
         set(&store, names[i], "x");
     }
     for (unsigned i = STABLE; i < STABLE + CHANGING; i++) {
-        do
+        do {
             random_levels(names[i], false);
-        while (retained_get(&store, slice_text(names[i])) != NULL);
+        } while (retained_get(&store, slice_text(names[i])) != NULL);
     }
     for (unsigned w = 0; w < 5; w++) {
         walks[w] = (struct walk){0};
@@ -196,19 +197,21 @@ static void walk_run(unsigned seed)
     for (unsigned running = 5; running > 0;) {
         running = 0;
         for (unsigned w = 0; w < 5; w++) {
-            const char *name = names[STABLE + rand() % CHANGING];
-            if (rand() % 2 == 0)
+            const char *name = names[STABLE + random_below(CHANGING)];
+            if (random_below(2) == 0) {
                 set(&store, name, "y");
-            else
+            } else {
                 clear(&store, name);
+            }
             walk_step(&store, &walks[w], names);
             running += !retained_cursor_done(walks[w].cursor);
         }
     }
     for (unsigned w = 0; w < 5; w++) {
-        for (unsigned i = 0; i < STABLE; i++)
+        for (unsigned i = 0; i < STABLE; i++) {
             cr_assert_eq(walks[w].seen[i], naive_match(walks[w].filter, names[i]) ? 1 : 0,
                          "%s by %s, seed %u", names[i], walks[w].filter, seed);
+        }
         retained_cursor_free(walks[w].cursor);
     }
     for (unsigned i = 0; i < STABLE + CHANGING; i++)

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(message, .fini = leaks_check);
 TestSuite(principal, .fini = leaks_check);
 

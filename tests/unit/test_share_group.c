@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(share_group, .fini = leaks_check);
 
 enum { MEMBERS = 5 };

@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(subscriptions, .fini = leaks_check);
 
 struct session {
@@ -111,9 +112,10 @@ Test(subscriptions, as_many_levels_as_there_may_be)
 {
     char topic[2 * TOPIC_LEVELS_MAX];
     char filter[2 * TOPIC_LEVELS_MAX];
-    for (unsigned i = 0; i < TOPIC_LEVELS_MAX; i++) {
-        memcpy(topic + 2 * i, "a/", 2);
-        memcpy(filter + 2 * i, "+/", 2);
+    for (size_t i = 0; i < sizeof(topic); i += 2) {
+        topic[i] = 'a';
+        filter[i] = '+';
+        topic[i + 1] = filter[i + 1] = '/';
     }
     topic[sizeof(topic) - 1] = filter[sizeof(filter) - 1] = '\0';
 
@@ -280,7 +282,7 @@ struct model {
 
 static void model_init(struct model *model, unsigned seed)
 {
-    srand(seed);
+    random_seed(seed);
     memset(model, 0, sizeof(*model));
     world_init(&model->world);
     for (int i = 0; i < SESSIONS; i++)
@@ -333,7 +335,8 @@ static void model_check(struct model *model, const char *topic)
     subscriptions_match_end(&model->world.store);
 }
 
-static struct slice model_filter(const struct model *model, int filter, bool shared, char *text)
+static struct slice model_filter(const struct model *model, unsigned filter, bool shared,
+                                 char *text)
 {
     snprintf(text, RANDOM_SIZE + 16, "%s%s", shared ? "$share/g/" : "", model->filters[filter]);
     return slice_text(text);
@@ -341,9 +344,9 @@ static struct slice model_filter(const struct model *model, int filter, bool sha
 
 static void model_change(struct model *model)
 {
-    int s = rand() % SESSIONS;
-    int f = rand() % FILTERS;
-    bool shared = rand() % 3 == 0;
+    unsigned s = (unsigned)random_below(SESSIONS);
+    unsigned f = (unsigned)random_below(FILTERS);
+    bool shared = random_below(3) == 0;
     char text[RANDOM_SIZE + 16];
     struct slice filter = model_filter(model, f, shared, text);
     struct subscriber *subscriber = &model->sessions[s].subscriber;
@@ -351,25 +354,27 @@ static void model_change(struct model *model)
     struct subscription *present = subscriptions_find(store, subscriber, filter);
 
     cr_assert_eq(present != NULL, shared ? model->shared[s][f] : model->plain[s][f] != 0);
-    if (rand() % 100 == 0) {
+    if (random_below(100) == 0) {
         subscriptions_remove_all(store, subscriber);
         memset(model->plain[s], 0, sizeof(model->plain[s]));
         memset(model->shared[s], 0, sizeof(model->shared[s]));
-    } else if (present != NULL && rand() % 3 > 0) {
+    } else if (present != NULL && random_below(3) > 0) {
         subscriptions_remove(store, present);
-        if (shared)
+        if (shared) {
             model->shared[s][f] = false;
-        else
+        } else {
             model->plain[s][f] = 0;
+        }
     } else {
         bool existed;
         struct subscription_options options = {.identifier = ++model->identifier};
         subscriptions_add(store, subscriber, filter, &options, &existed);
         cr_assert_eq(existed, present != NULL);
-        if (shared)
+        if (shared) {
             model->shared[s][f] = true;
-        else
+        } else {
             model->plain[s][f] = model->identifier;
+        }
     }
 }
 
@@ -381,7 +386,7 @@ static void model_run(unsigned seed, unsigned steps)
     for (unsigned step = 0; step < steps; step++) {
         model_change(&model);
         for (int i = 0; i < 4; i++)
-            model_check(&model, model.topics[rand() % TOPICS]);
+            model_check(&model, model.topics[random_below(TOPICS)]);
         char topic[RANDOM_SIZE];
         random_levels(topic, false);
         model_check(&model, topic);

@@ -2,10 +2,12 @@
  */
 #include "router/timer_wheel.h"
 #include "tests/unit/leaks.h"
+#include "tests/unit/random.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
+/* cppcheck-suppress unknownMacro */
 TestSuite(timer_wheel, .fini = leaks_check);
 
 struct alarm {
@@ -54,18 +56,13 @@ static bool advance(struct clock *clock, uint64_t now)
     return timer_wheel_advance(&clock->wheel, now, SIZE_MAX);
 }
 
-static uint64_t random_below(uint64_t limit)
-{
-    return (((uint64_t)rand() << 31) ^ (uint64_t)rand()) % limit;
-}
-
 /* Deadlines of every magnitude, some cancelled, the clock in steps of every magnitude. */
 static void random_run(unsigned seed)
 {
     enum { COUNT = 2000 };
     struct alarm *alarms = calloc(COUNT, sizeof(*alarms));
     struct clock clock;
-    srand(seed);
+    random_seed(seed);
     clock_init(&clock, random_below(UINT64_C(1) << 41));
     uint64_t start = clock.now;
 
@@ -76,15 +73,17 @@ static void random_run(unsigned seed)
     uint64_t end = start + (UINT64_C(1) << 42);
     uint64_t previous = start;
     while (clock.now < end) {
-        cr_assert_not(advance(&clock, clock.now + random_below(UINT64_C(1) << (5 + rand() % 38))));
+        cr_assert_not(
+            advance(&clock, clock.now + random_below(UINT64_C(1) << (5 + random_below(38)))));
         for (unsigned i = 0; i < COUNT; i++) {
             const struct alarm *alarm = &alarms[i];
-            if (i % 7 == 0 || alarm->deadline > clock.now)
+            if (i % 7 == 0 || alarm->deadline > clock.now) {
                 cr_assert_eq(alarm->fired, 0);
-            else if (alarm->deadline + 2 * TIMER_TICK <= clock.now)
+            } else if (alarm->deadline + (uint64_t)2 * TIMER_TICK <= clock.now) {
                 cr_assert_eq(alarm->fired, 1);
+            }
             if (alarm->fired > 0)
-                cr_assert_gt(alarm->fired_at + 2 * TIMER_TICK, alarm->deadline);
+                cr_assert_gt(alarm->fired_at + (uint64_t)2 * TIMER_TICK, alarm->deadline);
         }
         cr_assert_leq(previous, clock.now);
         previous = clock.now;

@@ -3,9 +3,11 @@
 #ifndef BULKHEAD_TESTS_UNIT_TOPIC_RANDOM_H
 #define BULKHEAD_TESTS_UNIT_TOPIC_RANDOM_H
 
+#include "tests/unit/random.h"
+
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { RANDOM_LEVELS = 5, RANDOM_SIZE = 64 };
@@ -13,15 +15,15 @@ enum { RANDOM_LEVELS = 5, RANDOM_SIZE = 64 };
 static inline void random_levels(char *out, bool wildcards)
 {
     static const char *const words[] = {"a", "b", "c", "", "long-level"};
-    int count = 1 + rand() % RANDOM_LEVELS;
-    bool dollar = rand() % 10 == 0;
+    unsigned count = 1 + (unsigned)random_below(RANDOM_LEVELS);
+    bool dollar = random_below(10) == 0;
 
     out[0] = '\0';
-    for (int i = 0; i < count; i++) {
-        const char *word = words[rand() % 5];
-        if (wildcards && i == count - 1 && rand() % 4 == 0)
+    for (unsigned i = 0; i < count; i++) {
+        const char *word = words[random_below(5)];
+        if (wildcards && i == count - 1 && random_below(4) == 0)
             word = "#";
-        else if (wildcards && rand() % 4 == 0)
+        else if (wildcards && random_below(4) == 0)
             word = "+";
         else if (i == 0 && dollar)
             word = "$d";
