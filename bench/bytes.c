@@ -10,9 +10,8 @@ uint8_t *bytes_extend(struct bytes *buffer, size_t count)
 {
     if (buffer->capacity - buffer->size < count) {
         size_t capacity = buffer->capacity ? buffer->capacity : 256;
-        while (capacity - buffer->size < count) {
+        while (capacity - buffer->size < count)
             capacity *= 2;
-        }
         buffer->data = checked_realloc(buffer->data, capacity);
         buffer->capacity = capacity;
     }
@@ -23,9 +22,8 @@ uint8_t *bytes_extend(struct bytes *buffer, size_t count)
 
 void bytes_append(struct bytes *buffer, const void *data, size_t count)
 {
-    if (count > 0) {
+    if (count > 0)
         memcpy(bytes_extend(buffer, count), data, count);
-    }
 }
 
 void bytes_append_u8(struct bytes *buffer, uint8_t value)
@@ -48,9 +46,8 @@ void bytes_append_string(struct bytes *buffer, const char *text)
 void bytes_consume(struct bytes *buffer, size_t count)
 {
     buffer->size -= count;
-    if (buffer->size > 0) {
+    if (buffer->size > 0)
         memmove(buffer->data, buffer->data + count, buffer->size);
-    }
 }
 
 void bytes_free(struct bytes *buffer)

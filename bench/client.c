@@ -29,16 +29,14 @@ void engine_start(struct engine *engine, const struct options *options,
                               .name = name,
                               .count = clients,
                               .address = {.sin_family = AF_INET, .sin_port = htons(options->port)}};
-    if (inet_pton(AF_INET, options->host, &engine->address.sin_addr) != 1) {
+    if (inet_pton(AF_INET, options->host, &engine->address.sin_addr) != 1)
         fatal("not an IPv4 address: %s", options->host);
-    }
     engine->clients = checked_calloc(clients, sizeof(*engine->clients));
     engine->dirty = checked_calloc(clients, sizeof(struct client *));
     engine->input = checked_calloc(1, INPUT_SIZE);
     engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    for (unsigned i = 0; i < clients; i++) {
+    for (unsigned i = 0; i < clients; i++)
         engine->clients[i] = (struct client){.engine = engine, .fd = -1, .index = i};
-    }
 }
 
 static void client_close(struct client *client)
@@ -46,9 +44,8 @@ static void client_close(struct client *client)
     /* Without the wait after closing: ten thousand connections a run would use up the ports. */
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     struct engine *engine = client->engine;
-    if (client->state == CLIENT_CLOSED) {
+    if (client->state == CLIENT_CLOSED)
         return;
-    }
     engine->ready -= client->state == CLIENT_READY;
     engine->opening -= client->state != CLIENT_READY;
     setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -81,9 +78,8 @@ void client_fail(struct client *client, const char *format, ...)
     if (!engine->failure) {
         va_list arguments;
         va_start(arguments, format);
-        if (vasprintf(&engine->failure, format, arguments) < 0) {
+        if (vasprintf(&engine->failure, format, arguments) < 0)
             fatal("out of memory");
-        }
         va_end(arguments);
     }
     client_close(client);
@@ -96,15 +92,13 @@ static void choose_source(const struct client *client, int fd)
     const struct engine *engine = client->engine;
     uint32_t target = ntohl(engine->address.sin_addr.s_addr);
     int on = 1;
-    if (engine->count <= PORTS_AN_ADDRESS || target >> 24 != 127) {
+    if (engine->count <= PORTS_AN_ADDRESS || target >> 24 != 127)
         return;
-    }
     struct sockaddr_in source = {.sin_family = AF_INET};
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + client->index / PORTS_AN_ADDRESS);
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0) {
+    if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
         fatal("bind: %s", strerror(errno));
-    }
 }
 
 void client_open(struct client *client)
@@ -112,9 +106,8 @@ void client_open(struct client *client)
     struct engine *engine = client->engine;
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
+    if (fd < 0)
         fatal("socket: %s", strerror(errno));
-    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     choose_source(client, fd);
     client->fd = fd;
@@ -129,9 +122,8 @@ void client_open(struct client *client)
     /* Edge-triggered for both directions: one epoll_ctl in a connection's life. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.ptr = client};
-    if (epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+    if (epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         fatal("epoll_ctl: %s", strerror(errno));
-    }
 }
 
 void client_touch(struct client *client)
@@ -145,15 +137,13 @@ void client_touch(struct client *client)
 
 void client_flush(struct client *client)
 {
-    if (client->out.size == 0 || client->state <= CLIENT_CONNECTING) {
+    if (client->out.size == 0 || client->state <= CLIENT_CONNECTING)
         return;
-    }
     ssize_t sent = send(client->fd, client->out.data, client->out.size, MSG_NOSIGNAL);
-    if (sent >= 0) {
+    if (sent >= 0)
         bytes_consume(&client->out, (size_t)sent);
-    } else if (errno != EAGAIN && errno != EINTR) {
+    else if (errno != EAGAIN && errno != EINTR)
         client_fail(client, "send: %s", strerror(errno));
-    }
 }
 
 void engine_flush(struct engine *engine)
@@ -171,9 +161,8 @@ static void handle_input(struct client *client, size_t size)
     struct engine *engine = client->engine;
     size_t used = client_consume(client, engine->input, size);
     client->held.size = 0;
-    if (client->state != CLIENT_CLOSED && used < size) {
+    if (client->state != CLIENT_CLOSED && used < size)
         bytes_append(&client->held, engine->input + used, size - used);
-    }
 }
 
 static void client_readable(struct client *client)
@@ -182,16 +171,13 @@ static void client_readable(struct client *client)
     bool more = true;
     while (more && client->state != CLIENT_CLOSED) {
         size_t held = client->held.size;
-        if (held >= INPUT_SIZE / 2) {
+        if (held >= INPUT_SIZE / 2)
             fatal("a packet is larger than the load generator can take");
-        }
-        if (held > 0) {
+        if (held > 0)
             memcpy(engine->input, client->held.data, held);
-        }
         ssize_t got = recv(client->fd, engine->input + held, INPUT_SIZE - held, 0);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        }
         if (got <= 0) {
             client_fail(client, "connection closed by the broker%s%s", got ? ": " : "",
                         got ? strerror(errno) : "");
@@ -218,14 +204,12 @@ static void client_connected(struct client *client)
 
 static void handle_event(struct client *client, uint32_t events)
 {
-    if (client->state == CLIENT_CONNECTING && events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
+    if (client->state == CLIENT_CONNECTING && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
         client_connected(client);
-    } else if (client->state != CLIENT_CLOSED && events & EPOLLOUT && client->out.size > 0) {
+    else if (client->state != CLIENT_CLOSED && events & EPOLLOUT && client->out.size > 0)
         client_touch(client);
-    }
-    if (client->state > CLIENT_CONNECTING && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
+    if (client->state > CLIENT_CONNECTING && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
         client_readable(client);
-    }
 }
 
 void engine_turn(struct engine *engine, uint64_t timeout_ns)
@@ -235,12 +219,10 @@ void engine_turn(struct engine *engine, uint64_t timeout_ns)
                                .tv_nsec = (long)(timeout_ns % NANOSECONDS)};
     engine_flush(engine);
     int count = epoll_pwait2(engine->epoll_fd, events, EVENTS, &timeout, NULL);
-    if (count < 0 && errno != EINTR) {
+    if (count < 0 && errno != EINTR)
         fatal("epoll_pwait2: %s", strerror(errno));
-    }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         handle_event(events[i].data.ptr, events[i].events);
-    }
     engine_flush(engine);
 }
 
@@ -251,9 +233,8 @@ bool engine_connect(struct engine *engine, unsigned first, unsigned count, unsig
     uint64_t patience = (uint64_t)(engine->options->patience * (double)NANOSECONDS);
     uint64_t progress = clock_now();
     while (!engine->failed && (next < first + count || engine->opening > 0)) {
-        while (next < first + count && engine->opening < parallel) {
+        while (next < first + count && engine->opening < parallel)
             client_open(&engine->clients[next++]);
-        }
         engine_turn(engine, NANOSECONDS / 10);
         if (engine->ready != seen) {
             seen = engine->ready;

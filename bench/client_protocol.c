@@ -35,9 +35,8 @@ static void became_ready(struct client *client)
     client->engine->opening--;
     client->engine->ready++;
     client->engine->now_ns = clock_now();
-    if (client->engine->handlers->ready) {
+    if (client->engine->handlers->ready)
         client->engine->handlers->ready(client);
-    }
 }
 
 static void send_connect(struct client *client)
@@ -139,9 +138,8 @@ static void handle_publish(struct client *client, const struct mqtt_packet *pack
         return;
     }
     client->engine->handlers->received(client, &publish, 0);
-    if (publish.qos > 0) {
+    if (publish.qos > 0)
         acknowledge(client, publish.qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish.packet_id);
-    }
 }
 
 static void handle_ack(struct client *client, const struct mqtt_packet *packet)
@@ -149,15 +147,14 @@ static void handle_ack(struct client *client, const struct mqtt_packet *packet)
     const struct engine_handlers *handlers = client->engine->handlers;
     uint16_t packet_id;
     uint8_t reason;
-    if (!mqtt_read_ack(packet, &packet_id, &reason)) {
+    if (!mqtt_read_ack(packet, &packet_id, &reason))
         client_fail(client, "malformed acknowledgement");
-    } else if (packet->type == MQTT_PUBREC && reason < 0x80) {
+    else if (packet->type == MQTT_PUBREC && reason < 0x80)
         acknowledge(client, MQTT_PUBREL, packet_id);
-    } else if (packet->type == MQTT_PUBREL) {
+    else if (packet->type == MQTT_PUBREL)
         acknowledge(client, MQTT_PUBCOMP, packet_id);
-    } else {
+    else
         handlers->acknowledged(client, packet_id, reason);
-    }
 }
 
 static void handle_packet(struct client *client, const struct mqtt_packet *packet)
@@ -204,12 +201,10 @@ static size_t consume_mqtt(struct client *client, const uint8_t *data, size_t si
     size_t used = 0;
     while (client->state != CLIENT_CLOSED) {
         long length = mqtt_next(data + used, size - used, &packet);
-        if (length < 0) {
+        if (length < 0)
             client_fail(client, "malformed packet");
-        }
-        if (length <= 0) {
+        if (length <= 0)
             break;
-        }
         handle_packet(client, &packet);
         used += (size_t)length;
     }
@@ -221,16 +216,14 @@ static void handle_binary(struct client *client, const struct websocket_frame *f
 {
     if (client->stream.size == 0) {
         size_t used = consume_mqtt(client, frame->payload, frame->size);
-        if (client->state != CLIENT_CLOSED && used < frame->size) {
+        if (client->state != CLIENT_CLOSED && used < frame->size)
             bytes_append(&client->stream, frame->payload + used, frame->size - used);
-        }
         return;
     }
     bytes_append(&client->stream, frame->payload, frame->size);
     size_t used = consume_mqtt(client, client->stream.data, client->stream.size);
-    if (client->state != CLIENT_CLOSED) {
+    if (client->state != CLIENT_CLOSED)
         bytes_consume(&client->stream, used);
-    }
 }
 
 static size_t consume_websocket(struct client *client, const uint8_t *data, size_t size)
@@ -239,12 +232,10 @@ static size_t consume_websocket(struct client *client, const uint8_t *data, size
     size_t used = 0;
     while (client->state != CLIENT_CLOSED) {
         long length = websocket_next(data + used, size - used, &frame);
-        if (length < 0 || (length > 0 && frame.opcode == WEBSOCKET_CLOSE)) {
+        if (length < 0 || (length > 0 && frame.opcode == WEBSOCKET_CLOSE))
             client_fail(client, length < 0 ? "malformed WebSocket frame" : "WebSocket closed");
-        }
-        if (length <= 0) {
+        if (length <= 0)
             break;
-        }
         if (frame.opcode == WEBSOCKET_PING) {
             websocket_write_frame(&client->out, WEBSOCKET_PONG, frame.payload, frame.size);
             client_touch(client);
@@ -259,12 +250,10 @@ static size_t consume_websocket(struct client *client, const uint8_t *data, size
 static size_t consume_upgrade(struct client *client, const uint8_t *data, size_t size)
 {
     long length = websocket_read_response(data, size);
-    if (length < 0) {
+    if (length < 0)
         client_fail(client, "WebSocket upgrade refused: %.40s", (const char *)data);
-    }
-    if (length <= 0) {
+    if (length <= 0)
         return 0;
-    }
     send_connect(client);
     return (size_t)length + consume_websocket(client, data + length, size - (size_t)length);
 }
@@ -277,12 +266,10 @@ static size_t consume_relay(struct client *client, const uint8_t *data, size_t s
     size_t used = 0;
     while (client->state != CLIENT_CLOSED) {
         long length = relay_next(data + used, size - used, &frame);
-        if (length < 0 || (length > 0 && frame.kind == RELAY_DATA && frame.size < payload)) {
+        if (length < 0 || (length > 0 && frame.kind == RELAY_DATA && frame.size < payload))
             client_fail(client, "malformed relay frame");
-        }
-        if (length <= 0 || client->state == CLIENT_CLOSED) {
+        if (length <= 0 || client->state == CLIENT_CLOSED)
             break;
-        }
         if (frame.kind == RELAY_JOINED) {
             handlers->subscribed(client, 1, 0);
         } else {

@@ -19,18 +19,16 @@ void fatal(const char *format, ...)
 void *checked_calloc(size_t count, size_t size)
 {
     void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
+    if (!memory)
         fatal("out of memory");
-    }
     return memory;
 }
 
 void *checked_realloc(void *old, size_t size)
 {
     void *memory = realloc(old, size);
-    if (!memory) {
+    if (!memory)
         fatal("out of memory");
-    }
     return memory;
 }
 
@@ -41,9 +39,8 @@ char *format_string(const char *format, ...)
     va_start(arguments, format);
     int length = vasprintf(&text, format, arguments);
     va_end(arguments);
-    if (length < 0) {
+    if (length < 0)
         fatal("out of memory");
-    }
     return text;
 }
 

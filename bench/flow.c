@@ -24,11 +24,10 @@ const char *flow_error(const struct flow *flow)
 static void record_error(struct flow *flow, unsigned *counter, char *text)
 {
     (*counter)++;
-    if (flow->first_error) {
+    if (flow->first_error)
         free(text);
-    } else {
+    else
         flow->first_error = text;
-    }
 }
 
 static void list_sendable(struct flow *flow, struct flow_publisher *publisher)
@@ -73,9 +72,8 @@ static void on_subscribed(struct client *client, unsigned codes, uint8_t worst)
 static bool names_topic(const struct flow_topic *topic, const struct mqtt_publish *publish,
                         uint32_t group, uint32_t index)
 {
-    if (!publish->topic) {
+    if (!publish->topic)
         return group == index;
-    }
     return publish->topic_size == topic->name_size &&
            memcmp(topic->name, publish->topic, topic->name_size) == 0;
 }
@@ -128,9 +126,8 @@ static void on_acknowledged(struct client *client, uint16_t packet_id, uint8_t r
     uint32_t base = publisher->finished % publisher->window;
     uint32_t ahead = (packet_id - 1U + publisher->window - base) % publisher->window;
     uint64_t sent_ns = publisher->sent_ns[packet_id - 1];
-    if (flow->measure_from_ns != 0 && sent_ns >= flow->measure_from_ns) {
+    if (flow->measure_from_ns != 0 && sent_ns >= flow->measure_from_ns)
         histogram_add(&flow->ack_latency, flow->engine.now_ns - sent_ns);
-    }
     settle(flow, publisher, publisher->finished + ahead);
 }
 
@@ -177,9 +174,8 @@ static bool respect_receive_maximum(struct flow *flow)
     for (unsigned i = 0; i < flow->publisher_count; i++) {
         struct flow_publisher *publisher = &flow->publishers[i];
         if (flow->qos > 0 && flow->options->wire != WIRE_RELAY &&
-            publisher->window > publisher->client->receive_maximum) {
+            publisher->window > publisher->client->receive_maximum)
             publisher->window = publisher->client->receive_maximum;
-        }
         if (publisher->window < flow->options->burst) {
             flow->first_error = format_string("the broker's receive maximum of %u is below the "
                                               "burst of %u",
@@ -213,23 +209,20 @@ static void subscribe_topics(struct flow *flow, struct client *client, const cha
     unsigned count = 0;
     for (uint32_t i = 0; i < flow->topic_count; i++) {
         const struct flow_topic *topic = &flow->topics[i];
-        if (client->index - topic->first_subscriber >= topic->subscriber_count) {
+        if (client->index - topic->first_subscriber >= topic->subscriber_count)
             continue;
-        }
-        if (flow->options->wire == WIRE_RELAY) {
+        if (flow->options->wire == WIRE_RELAY)
             join_group(flow, client, i);
-        } else if (!filter) {
+        else if (!filter)
             batch[count++] = topic->filter;
-        }
         if (count == FILTERS_A_PACKET) {
             subscribe(flow, client, batch, count);
             count = 0;
         }
     }
     subscribe(flow, client, batch, count);
-    if (filter && flow->options->wire != WIRE_RELAY) {
+    if (filter && flow->options->wire != WIRE_RELAY)
         subscribe(flow, client, &filter, 1);
-    }
 }
 
 static bool wait_for_subscriptions(struct flow *flow)
@@ -257,19 +250,16 @@ bool flow_start(struct flow *flow, const struct options *options, const struct f
                           .subscriber_count = shape->subscribers,
                           .publisher_count = shape->publishers};
     if (options->payload < PAYLOAD_MINIMUM || options->burst == 0 ||
-        options->window < options->burst || options->window > 65534) {
+        options->window < options->burst || options->window > 65534)
         fatal("payload must be at least %d bytes, window between burst and 65534", PAYLOAD_MINIMUM);
-    }
     engine_start(&flow->engine, options, &handlers, flow, "flow",
                  shape->subscribers + shape->publishers);
     make_topics(flow, shape);
     make_publishers(flow);
-    if (!engine_connect(&flow->engine, 0, flow->engine.count, SETUP_PARALLEL)) {
+    if (!engine_connect(&flow->engine, 0, flow->engine.count, SETUP_PARALLEL))
         return false;
-    }
-    for (unsigned i = 0; i < shape->subscribers; i++) {
+    for (unsigned i = 0; i < shape->subscribers; i++)
         subscribe_topics(flow, &flow->engine.clients[i], shape->filter);
-    }
     return wait_for_subscriptions(flow) && respect_receive_maximum(flow);
 }
 
@@ -296,9 +286,8 @@ static uint32_t choose_topic(const struct flow *flow, struct flow_publisher *pub
 {
     uint32_t own = (flow->topic_count - publisher->number - 1) / flow->publisher_count + 1;
     uint32_t choice = publisher->sent;
-    if (own == 1) {
+    if (own == 1)
         return publisher->number;
-    }
     if (!flow->shape->in_turn) {
         publisher->random = publisher->random * 1664525 + 1013904223;
         choice = publisher->random >> 8;
@@ -356,9 +345,8 @@ bool flow_stalled(struct flow *flow, uint64_t now_ns)
         return false;
     }
     if (flow_error(flow) ||
-        now_ns - flow->progress_ns <= (uint64_t)(flow->options->patience * (double)NANOSECONDS)) {
+        now_ns - flow->progress_ns <= (uint64_t)(flow->options->patience * (double)NANOSECONDS))
         return false;
-    }
     flow->first_error = format_string("nothing arrives any more, %llu messages are missing",
                                       (unsigned long long)flow->in_flight);
     return true;

@@ -47,14 +47,11 @@ const unsigned scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
 
 static const struct scenario *find_scenario(const char *name)
 {
-    for (unsigned i = 0; name && i < scenario_count; i++) {
-        if (strcmp(scenarios[i].name, name) == 0) {
+    for (unsigned i = 0; name && i < scenario_count; i++)
+        if (strcmp(scenarios[i].name, name) == 0)
             return &scenarios[i];
-        }
-    }
-    for (unsigned i = 0; i < scenario_count; i++) {
+    for (unsigned i = 0; i < scenario_count; i++)
         fprintf(stderr, "  %-14s %s\n", scenarios[i].name, scenarios[i].help);
-    }
     fatal("name one of these scenarios first");
 }
 
@@ -78,19 +75,16 @@ int main(int count, char **arguments)
     options.keep_alive = 300;
     options.patience = 10;
     options_parse(&options, count, arguments);
-    if (options.window < options.burst) {
+    if (options.window < options.burst)
         options.window = options.burst;
-    }
     allow_many_files();
     json_t *result = json_object();
     json_object_set_new(result, "scenario", json_string(options.scenario));
-    if (options.label) {
+    if (options.label)
         json_object_set_new(result, "label", json_string(options.label));
-    }
     char *error = scenario->run(&options, result);
-    if (error) {
+    if (error)
         json_object_set_new(result, "error", json_string(error));
-    }
     json_dumpf(result, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(result);

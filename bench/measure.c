@@ -19,9 +19,8 @@ void measure_begin(struct measure *measure, const struct options *options)
     process_tree_read(&measure->before, options->broker, true);
     /* Again without memory, so that reading it is not in the interval. */
     process_tree_read(&measure->after, options->broker, false);
-    for (unsigned i = 0; i < measure->after.count && i < measure->before.count; i++) {
+    for (unsigned i = 0; i < measure->after.count && i < measure->before.count; i++)
         measure->before.processes[i].cpu_ns = measure->after.processes[i].cpu_ns;
-    }
     measure->own_cpu_ns = own_cpu();
     measure->start_ns = clock_now();
 }
@@ -33,9 +32,8 @@ void measure_end(struct measure *measure)
     struct process_tree costs;
     process_tree_read(&costs, measure->broker, false);
     process_tree_read(&measure->after, measure->broker, true);
-    for (unsigned i = 0; i < costs.count && i < measure->after.count; i++) {
+    for (unsigned i = 0; i < costs.count && i < measure->after.count; i++)
         measure->after.processes[i].cpu_ns = costs.processes[i].cpu_ns;
-    }
 }
 
 double measure_seconds(const struct measure *measure)
@@ -54,14 +52,12 @@ void measure_report(const struct measure *measure, json_t *result, uint64_t mess
     json_object_set_new(result, "rate", json_real((double)messages / seconds));
     json_object_set_new(result, "own_cpu_s",
                         json_real((double)measure->own_cpu_ns / (double)NANOSECONDS));
-    if (measure->broker == 0) {
+    if (measure->broker == 0)
         return;
-    }
     double cpu = (double)used / (double)NANOSECONDS;
     json_object_set_new(result, "cpu_s", json_real(cpu));
-    if (messages > 0) {
+    if (messages > 0)
         json_object_set_new(result, "cpu_per_million", json_real(cpu / millions));
-    }
     json_object_set_new(result, "processes_changed", json_boolean(!same));
     json_object_set_new(result, "processes",
                         process_tree_report(&measure->before, &measure->after));

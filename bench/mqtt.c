@@ -14,13 +14,11 @@ static int read_variable(const uint8_t *data, size_t size, uint32_t *value)
 {
     *value = 0;
     for (int i = 0; i < 4; i++) {
-        if ((size_t)i >= size) {
+        if ((size_t)i >= size)
             return 0;
-        }
         *value |= (uint32_t)(data[i] & 0x7f) << (7 * i);
-        if (!(data[i] & 0x80)) {
+        if (!(data[i] & 0x80))
             return i + 1;
-        }
     }
     return -1;
 }
@@ -37,17 +35,14 @@ static void write_variable(struct bytes *out, uint32_t value)
 long mqtt_next(const uint8_t *data, size_t size, struct mqtt_packet *packet)
 {
     uint32_t length;
-    if (size < 2) {
+    if (size < 2)
         return 0;
-    }
     int prefix = read_variable(data + 1, size - 1, &length);
-    if (prefix < 0 || data[0] >> 4 == 0) {
+    if (prefix < 0 || data[0] >> 4 == 0)
         return -1;
-    }
     size_t total = 1 + (size_t)prefix + length;
-    if (prefix == 0 || size < total) {
+    if (prefix == 0 || size < total)
         return 0;
-    }
     packet->type = data[0] >> 4;
     packet->flags = data[0] & 0x0f;
     packet->body = data + 1 + prefix;
@@ -73,12 +68,10 @@ void mqtt_write_connect(struct bytes *out, const struct mqtt_connect *connect)
         }
     }
     bytes_append_string(&body, connect->client_id);
-    if (connect->username) {
+    if (connect->username)
         bytes_append_string(&body, connect->username);
-    }
-    if (connect->password) {
+    if (connect->password)
         bytes_append_string(&body, connect->password);
-    }
     bytes_append_u8(out, MQTT_CONNECT << 4);
     write_variable(out, (uint32_t)body.size);
     bytes_append(out, body.data, body.size);
@@ -99,9 +92,8 @@ uint8_t *mqtt_write_publish(struct bytes *out, int version, const struct mqtt_pu
         put_u16(place, publish->packet_id);
         place += 2;
     }
-    if (version == 5) {
+    if (version == 5)
         *place++ = 0;
-    }
     return place;
 }
 
@@ -117,15 +109,13 @@ void mqtt_write_subscribe(struct bytes *out, int version, uint16_t packet_id,
                           const char *const *filters, unsigned count, uint8_t qos)
 {
     size_t rest = 2 + (version == 5);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         rest += 2 + strlen(filters[i]) + 1;
-    }
     bytes_append_u8(out, MQTT_SUBSCRIBE << 4 | 2);
     write_variable(out, (uint32_t)rest);
     bytes_append_u16(out, packet_id);
-    if (version == 5) {
+    if (version == 5)
         bytes_append_u8(out, 0);
-    }
     for (unsigned i = 0; i < count; i++) {
         bytes_append_string(out, filters[i]);
         bytes_append_u8(out, qos);
@@ -163,9 +153,8 @@ static size_t property_size(uint8_t identifier, const uint8_t *value, size_t lef
         size = (size_t)read_variable(value, left, &ignored);
         break;
     case 0x26: /* User Property: two strings */
-        if (left < 2 || left < 4U + get_u16(value)) {
+        if (left < 2 || left < 4U + get_u16(value))
             return 0;
-        }
         size = 4U + get_u16(value) + get_u16(value + 2 + get_u16(value));
         break;
     default: /* the other properties of CONNACK are one string or binary */
@@ -180,12 +169,10 @@ static bool read_connack_properties(const uint8_t *data, size_t size, struct mqt
     while (size > 0) {
         uint8_t identifier = data[0];
         size_t value = property_size(identifier, data + 1, size - 1);
-        if (value == 0) {
+        if (value == 0)
             return false;
-        }
-        if (identifier == PROPERTY_RECEIVE_MAXIMUM) {
+        if (identifier == PROPERTY_RECEIVE_MAXIMUM)
             connack->receive_maximum = get_u16(data + 1);
-        }
         data += 1 + value;
         size -= 1 + value;
     }
@@ -194,20 +181,17 @@ static bool read_connack_properties(const uint8_t *data, size_t size, struct mqt
 
 bool mqtt_read_connack(const struct mqtt_packet *packet, int version, struct mqtt_connack *connack)
 {
-    if (packet->type != MQTT_CONNACK || packet->size < 2) {
+    if (packet->type != MQTT_CONNACK || packet->size < 2)
         return false;
-    }
     connack->session_present = packet->body[0] & 1;
     connack->code = packet->body[1];
     connack->receive_maximum = 65535;
-    if (version != 5 || packet->size == 2) {
+    if (version != 5 || packet->size == 2)
         return packet->size == 2;
-    }
     uint32_t length;
     int prefix = read_variable(packet->body + 2, packet->size - 2, &length);
-    if (prefix <= 0 || packet->size - 2 - (size_t)prefix != length) {
+    if (prefix <= 0 || packet->size - 2 - (size_t)prefix != length)
         return false;
-    }
     return read_connack_properties(packet->body + 2 + prefix, length, connack);
 }
 
@@ -219,14 +203,12 @@ bool mqtt_read_publish(const struct mqtt_packet *packet, int version, struct mqt
     publish->retain = packet->flags & 1;
     publish->duplicate = packet->flags >> 3;
     publish->packet_id = 0;
-    if (publish->qos == 3 || packet->size < 2) {
+    if (publish->qos == 3 || packet->size < 2)
         return false;
-    }
     publish->topic_size = get_u16(at);
     publish->topic = (const char *)at + 2;
-    if (publish->topic_size + (publish->qos ? 4U : 2U) > packet->size) {
+    if (publish->topic_size + (publish->qos ? 4U : 2U) > packet->size)
         return false;
-    }
     at += 2 + publish->topic_size;
     if (publish->qos) {
         publish->packet_id = get_u16(at);
@@ -235,9 +217,8 @@ bool mqtt_read_publish(const struct mqtt_packet *packet, int version, struct mqt
     if (version == 5) {
         uint32_t length;
         int prefix = read_variable(at, (size_t)(end - at), &length);
-        if (prefix <= 0 || (size_t)(end - at - prefix) < length) {
+        if (prefix <= 0 || (size_t)(end - at - prefix) < length)
             return false;
-        }
         at += prefix + length;
     }
     publish->payload = at;
@@ -247,9 +228,8 @@ bool mqtt_read_publish(const struct mqtt_packet *packet, int version, struct mqt
 
 bool mqtt_read_ack(const struct mqtt_packet *packet, uint16_t *packet_id, uint8_t *reason)
 {
-    if (packet->size < 2) {
+    if (packet->size < 2)
         return false;
-    }
     *packet_id = get_u16(packet->body);
     *reason = packet->size > 2 ? packet->body[2] : 0;
     return true;
@@ -259,21 +239,18 @@ bool mqtt_read_suback(const struct mqtt_packet *packet, int version, unsigned *c
                       uint8_t *worst)
 {
     size_t at = 2;
-    if (packet->type != MQTT_SUBACK || packet->size < 3) {
+    if (packet->type != MQTT_SUBACK || packet->size < 3)
         return false;
-    }
     if (version == 5) {
         uint32_t length;
         int prefix = read_variable(packet->body + 2, packet->size - 2, &length);
-        if (prefix <= 0 || packet->size - 2 - (size_t)prefix < length) {
+        if (prefix <= 0 || packet->size - 2 - (size_t)prefix < length)
             return false;
-        }
         at += (size_t)prefix + length;
     }
     *codes = (unsigned)(packet->size - at);
     *worst = 0;
-    for (; at < packet->size; at++) {
+    for (; at < packet->size; at++)
         *worst = packet->body[at] > *worst ? packet->body[at] : *worst;
-    }
     return true;
 }

@@ -55,9 +55,8 @@ __attribute__((noreturn)) static void usage(const char *argument)
 {
     fprintf(stderr, "unknown option or no value: %s\n", argument);
     fputs("usage: bulkhead-loadgen SCENARIO [--name value]...\n", stderr);
-    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
         fprintf(stderr, "  --%-12s %s\n", entries[i].name, entries[i].help);
-    }
     exit(2);
 }
 
@@ -65,28 +64,24 @@ static unsigned long number(const char *text, unsigned long most)
 {
     char *end;
     unsigned long value = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || value > most) {
+    if (*text < '0' || *text > '9' || *end || value > most)
         fatal("not a number up to %lu: %s", most, text);
-    }
     return value;
 }
 
 static enum wire parse_wire(const char *text)
 {
     static const char *const names[] = {"tcp", "ws", "relay"};
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(text, names[i]) == 0) {
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0)
             return (enum wire)i;
-        }
-    }
     fatal("not a wire (tcp, ws, relay): %s", text);
 }
 
 static int parse_version(const char *text)
 {
-    if (strcmp(text, "5") != 0 && strcmp(text, "3.1.1") != 0) {
+    if (strcmp(text, "5") != 0 && strcmp(text, "3.1.1") != 0)
         fatal("not a protocol (3.1.1, 5): %s", text);
-    }
     return text[0] == '5' ? 5 : 4;
 }
 
@@ -123,11 +118,9 @@ static void store(struct options *options, const struct option_entry *entry, con
 
 static const struct option_entry *find(const char *argument)
 {
-    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
-        if (strncmp(argument, "--", 2) == 0 && strcmp(argument + 2, entries[i].name) == 0) {
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+        if (strncmp(argument, "--", 2) == 0 && strcmp(argument + 2, entries[i].name) == 0)
             return &entries[i];
-        }
-    }
     usage(argument);
 }
 
@@ -137,14 +130,12 @@ void options_parse(struct options *options, int count, char **arguments)
         const struct option_entry *entry = find(arguments[i]);
         const char *value = "";
         if (entry->kind != FLAG) {
-            if (++i == count) {
+            if (++i == count)
                 usage(arguments[i - 1]);
-            }
             value = arguments[i];
         }
         store(options, entry, value);
     }
-    if (options->qos > 2) {
+    if (options->qos > 2)
         fatal("--qos is 0, 1 or 2");
-    }
 }

@@ -23,9 +23,8 @@ static void make_filler(void)
 
 static unsigned filler_offset(const struct payload_stamp *stamp)
 {
-    if (filler[0] == 0) {
+    if (filler[0] == 0)
         make_filler();
-    }
     return (stamp->topic * 31U + stamp->topic_sequence * 7U) % OFFSETS;
 }
 
@@ -46,9 +45,8 @@ void payload_write(uint8_t *to, size_t size, const struct payload_stamp *stamp)
 
 bool payload_read(const uint8_t *from, size_t size, struct payload_stamp *stamp)
 {
-    if (size < PAYLOAD_MINIMUM) {
+    if (size < PAYLOAD_MINIMUM)
         return false;
-    }
     stamp->topic = get_u32(from);
     stamp->topic_sequence = get_u32(from + 4);
     stamp->publisher = get_u32(from + 8);
@@ -57,9 +55,8 @@ bool payload_read(const uint8_t *from, size_t size, struct payload_stamp *stamp)
     unsigned offset = filler_offset(stamp);
     for (size_t done = PAYLOAD_MINIMUM; done < size; offset = 0) {
         size_t part = size - done < TABLE_SIZE - offset ? size - done : TABLE_SIZE - offset;
-        if (memcmp(from + done, filler + offset, part) != 0) {
+        if (memcmp(from + done, filler + offset, part) != 0)
             return false;
-        }
         done += part;
     }
     return true;

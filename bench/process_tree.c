@@ -16,9 +16,8 @@ static bool read_proc(pid_t pid, const char *file, char *text, size_t size)
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
     FILE *stream = fopen(path, "re");
-    if (!stream) {
+    if (!stream)
         return false;
-    }
     size_t got = fread(text, 1, size - 1, stream);
     text[got] = 0;
     fclose(stream);
@@ -30,33 +29,28 @@ static pid_t parent_of(pid_t pid, char name[16])
 {
     char text[1024];
     int parent;
-    if (!read_proc(pid, "stat", text, sizeof(text))) {
+    if (!read_proc(pid, "stat", text, sizeof(text)))
         return -1;
-    }
     const char *open = strchr(text, '(');
     const char *close = strrchr(text, ')');
-    if (!open || !close || sscanf(close + 1, " %*c %d", &parent) != 1) {
+    if (!open || !close || sscanf(close + 1, " %*c %d", &parent) != 1)
         return -1;
-    }
     snprintf(name, 16, "%.*s", (int)(close - open - 1), open + 1);
     return parent;
 }
 
 static bool contains(const struct process_tree *tree, pid_t pid)
 {
-    for (unsigned i = 0; i < tree->count; i++) {
-        if (tree->processes[i].pid == pid) {
+    for (unsigned i = 0; i < tree->count; i++)
+        if (tree->processes[i].pid == pid)
             return true;
-        }
-    }
     return false;
 }
 
 static void add(struct process_tree *tree, pid_t pid, const char *name)
 {
-    if (tree->count == PROCESS_TREE_MAX) {
+    if (tree->count == PROCESS_TREE_MAX)
         fatal("more than %d processes", PROCESS_TREE_MAX);
-    }
     struct process_cost *cost = &tree->processes[tree->count++];
     *cost = (struct process_cost){.pid = pid};
     snprintf(cost->name, sizeof(cost->name), "%s", name);
@@ -67,14 +61,12 @@ static bool add_children(struct process_tree *tree)
 {
     bool grew = false;
     DIR *directory = opendir("/proc");
-    if (!directory) {
+    if (!directory)
         fatal("cannot read /proc");
-    }
     for (const struct dirent *entry; (entry = readdir(directory));) {
         char name[16];
-        if (!isdigit((unsigned char)entry->d_name[0])) {
+        if (!isdigit((unsigned char)entry->d_name[0]))
             continue;
-        }
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
         if (!contains(tree, pid) && contains(tree, parent_of(pid, name))) {
             add(tree, pid, name);
@@ -90,9 +82,8 @@ static uint64_t cpu_of(pid_t pid)
 {
     clockid_t clock;
     struct timespec used;
-    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) {
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
         return 0;
-    }
     return (uint64_t)used.tv_sec * NANOSECONDS + (uint64_t)used.tv_nsec;
 }
 
@@ -105,9 +96,8 @@ static uint64_t kilobytes(const char *text, const char *field)
 static void read_memory(struct process_cost *cost)
 {
     char text[4096];
-    if (!read_proc(cost->pid, "smaps_rollup", text, sizeof(text))) {
+    if (!read_proc(cost->pid, "smaps_rollup", text, sizeof(text)))
         fatal("cannot read the memory of process %d; run as its owner or as root", (int)cost->pid);
-    }
     cost->rss = kilobytes(text, "\nRss:");
     cost->pss = kilobytes(text, "\nPss:");
 }
@@ -116,30 +106,25 @@ void process_tree_read(struct process_tree *tree, pid_t root, bool with_memory)
 {
     char name[16];
     tree->count = 0;
-    if (root == 0) {
+    if (root == 0)
         return;
-    }
-    if (parent_of(root, name) < 0) {
+    if (parent_of(root, name) < 0)
         fatal("there is no process %d", (int)root);
-    }
     add(tree, root, name);
     while (add_children(tree)) {
     }
     for (unsigned i = 0; i < tree->count; i++) {
         tree->processes[i].cpu_ns = cpu_of(tree->processes[i].pid);
-        if (with_memory) {
+        if (with_memory)
             read_memory(&tree->processes[i]);
-        }
     }
 }
 
 static uint64_t used_before(const struct process_tree *before, pid_t pid)
 {
-    for (unsigned i = 0; i < before->count; i++) {
-        if (before->processes[i].pid == pid) {
+    for (unsigned i = 0; i < before->count; i++)
+        if (before->processes[i].pid == pid)
             return before->processes[i].cpu_ns;
-        }
-    }
     return 0;
 }
 
@@ -159,18 +144,16 @@ uint64_t process_tree_cpu(const struct process_tree *before, const struct proces
 uint64_t process_tree_rss(const struct process_tree *tree)
 {
     uint64_t total = 0;
-    for (unsigned i = 0; i < tree->count; i++) {
+    for (unsigned i = 0; i < tree->count; i++)
         total += tree->processes[i].rss;
-    }
     return total;
 }
 
 uint64_t process_tree_pss(const struct process_tree *tree)
 {
     uint64_t total = 0;
-    for (unsigned i = 0; i < tree->count; i++) {
+    for (unsigned i = 0; i < tree->count; i++)
         total += tree->processes[i].pss;
-    }
     return total;
 }
 

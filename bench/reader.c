@@ -14,11 +14,10 @@ const char *reader_error(const struct reader *reader)
 static void on_subscribed(struct client *client, unsigned codes, uint8_t worst)
 {
     struct reader *reader = client->engine->context;
-    if (worst >= 0x80) {
+    if (worst >= 0x80)
         client_fail(client, "SUBACK refuses with 0x%02x", worst);
-    } else {
+    else
         reader->filters_open -= codes;
-    }
 }
 
 static bool is_named(const struct reader *reader, const struct mqtt_publish *publish,
@@ -36,21 +35,16 @@ static const char *check(struct reader *reader, const struct mqtt_publish *publi
 {
     struct payload_stamp stamp;
     if (!payload_read(publish->payload, publish->payload_size, &stamp) ||
-        publish->payload_size != reader->options->payload || stamp.topic >= reader->topics) {
+        publish->payload_size != reader->options->payload || stamp.topic >= reader->topics)
         return "damaged payload";
-    }
-    if (!is_named(reader, publish, stamp.topic)) {
+    if (!is_named(reader, publish, stamp.topic))
         return "a message came under another topic's name";
-    }
-    if (reader->queue) {
+    if (reader->queue)
         return stamp.topic_sequence == reader->next++ ? NULL : "a queued message is out of order";
-    }
-    if (reader->seen[stamp.topic]++) {
+    if (reader->seen[stamp.topic]++)
         return "a retained message came twice";
-    }
-    if (reader->expected && stamp.topic_sequence != reader->expected[stamp.topic]) {
+    if (reader->expected && stamp.topic_sequence != reader->expected[stamp.topic])
         return "a retained message is not the last one published";
-    }
     return publish->retain ? NULL : "a retained message came without the flag";
 }
 
@@ -59,12 +53,10 @@ static void on_received(struct client *client, const struct mqtt_publish *publis
     struct reader *reader = client->engine->context;
     (void)group;
     const char *wrong = check(reader, publish);
-    if (wrong && !reader->first_error) {
+    if (wrong && !reader->first_error)
         reader->first_error = format_string("%s", wrong);
-    }
-    if (reader->received++ == 0) {
+    if (reader->received++ == 0)
         reader->first_ns = client->engine->now_ns;
-    }
     reader->last_ns = client->engine->now_ns;
 }
 
@@ -110,9 +102,8 @@ bool reader_subscribe(struct reader *reader, const char *filter)
     reader->filters_open++;
     while (reader->filters_open > 0 && !reader_error(reader)) {
         engine_turn(&reader->engine, NANOSECONDS / 10);
-        if (clock_now() > end) {
+        if (clock_now() > end)
             reader->first_error = format_string("no SUBACK");
-        }
     }
     return !reader_error(reader);
 }

@@ -22,21 +22,18 @@ static int listen_on(uint16_t port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4096) < 0) {
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4096) < 0)
         fatal("cannot listen on port %u: %s", port, strerror(errno));
-    }
     return fd;
 }
 
 static void start_router(int pair[2], int listen_fd)
 {
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
         fatal("socketpair: %s", strerror(errno));
-    }
     pid_t child = fork();
-    if (child < 0) {
+    if (child < 0)
         fatal("fork: %s", strerror(errno));
-    }
     if (child == 0) {
         prctl(PR_SET_NAME, "relay-router");
         close(pair[0]);
@@ -51,15 +48,13 @@ int main(int count, char **arguments)
 {
     struct rlimit files;
     int pair[2] = {-1, -1};
-    if (count != 3 || (strcmp(arguments[2], "1") != 0 && strcmp(arguments[2], "2") != 0)) {
+    if (count != 3 || (strcmp(arguments[2], "1") != 0 && strcmp(arguments[2], "2") != 0))
         fatal("usage: bulkhead-relay PORT PROCESSES (1 or 2)");
-    }
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     int listen_fd = listen_on((uint16_t)strtoul(arguments[1], NULL, 10));
-    if (arguments[2][0] == '2') {
+    if (arguments[2][0] == '2')
         start_router(pair, listen_fd);
-    }
     relay_worker(listen_fd, pair[0]);
 }

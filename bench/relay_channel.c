@@ -12,22 +12,19 @@ bool relay_channel_read(struct relay_channel *stream)
     uint8_t *place = bytes_extend(&stream->in, RELAY_READ);
     stream->in.size -= RELAY_READ;
     ssize_t got = recv(stream->fd, place, RELAY_READ, 0);
-    if (got < 0) {
+    if (got < 0)
         return errno == EAGAIN || errno == EINTR;
-    }
     stream->in.size += (size_t)got;
     return got > 0;
 }
 
 bool relay_channel_flush(struct relay_channel *stream)
 {
-    if (stream->out.size == 0) {
+    if (stream->out.size == 0)
         return true;
-    }
     ssize_t sent = send(stream->fd, stream->out.data, stream->out.size, MSG_NOSIGNAL);
-    if (sent < 0) {
+    if (sent < 0)
         return errno == EAGAIN || errno == EINTR;
-    }
     bytes_consume(&stream->out, (size_t)sent);
     return true;
 }
@@ -36,7 +33,6 @@ void relay_watch(int set, int fd, void *data)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.ptr = data};
-    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
+    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0)
         fatal("epoll_ctl: %s", strerror(errno));
-    }
 }

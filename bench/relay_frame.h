@@ -35,16 +35,13 @@ static inline uint8_t *relay_write(struct bytes *out, enum relay_kind kind, uint
 /* Bytes of the first frame, 0 when it is not complete, -1 when it is none. */
 static inline long relay_next(const uint8_t *data, size_t size, struct relay_frame *frame)
 {
-    if (size < RELAY_HEADER) {
+    if (size < RELAY_HEADER)
         return 0;
-    }
     size_t total = get_u16(data);
-    if (total < RELAY_HEADER) {
+    if (total < RELAY_HEADER)
         return -1;
-    }
-    if (size < total) {
+    if (size < total)
         return 0;
-    }
     frame->kind = data[2];
     frame->group = get_u32(data + 4);
     frame->body = data + RELAY_HEADER;

@@ -33,20 +33,17 @@ static void join(struct group *group, uint32_t client)
 void relay_forget(uint32_t client)
 {
     for (unsigned i = 0; i < GROUPS; i++) {
-        for (uint32_t k = 0; k < groups[i].count; k++) {
-            if (groups[i].members[k] == client) {
+        for (uint32_t k = 0; k < groups[i].count; k++)
+            if (groups[i].members[k] == client)
                 groups[i].members[k--] = groups[i].members[--groups[i].count];
-            }
-        }
     }
 }
 
 void relay_route(uint32_t client, const uint8_t *frame, size_t size, relay_deliver *deliver)
 {
     struct relay_frame parsed = {0};
-    if (relay_next(frame, size, &parsed) != (long)size || parsed.group >= GROUPS) {
+    if (relay_next(frame, size, &parsed) != (long)size || parsed.group >= GROUPS)
         fatal("relay: a frame that makes no sense");
-    }
     struct group *group = &groups[parsed.group];
     if (parsed.kind == RELAY_JOIN) {
         struct bytes answer = {0};
@@ -78,14 +75,12 @@ static void handle_records(void)
     while (channel.in.size - used >= 8) {
         const uint8_t *record = channel.in.data + used;
         size_t size = get_u32(record);
-        if (channel.in.size - used < size) {
+        if (channel.in.size - used < size)
             break;
-        }
-        if (size == 8) {
+        if (size == 8)
             relay_forget(get_u32(record + 4));
-        } else {
+        else
             relay_route(get_u32(record + 4), record + 8, size - 8, send_back);
-        }
         used += size;
     }
     bytes_consume(&channel.in, used);
@@ -98,20 +93,17 @@ void relay_router(int channel_fd)
     channel.fd = channel_fd;
     relay_watch(epoll_fd, channel_fd, &channel);
     while (relay_channel_flush(&channel)) {
-        if (epoll_wait(epoll_fd, &event, 1, -1) < 0) {
+        if (epoll_wait(epoll_fd, &event, 1, -1) < 0)
             continue;
-        }
         bool more = true;
         while (more) {
             size_t before = channel.in.size;
-            if (!relay_channel_read(&channel)) {
+            if (!relay_channel_read(&channel))
                 return;
-            }
             more = channel.in.size - before == RELAY_READ;
             handle_records();
-            if (!relay_channel_flush(&channel)) {
+            if (!relay_channel_flush(&channel))
                 return;
-            }
         }
     }
 }

@@ -30,9 +30,8 @@ static void deliver(const uint32_t *targets, uint32_t count, const uint8_t *fram
 {
     for (uint32_t i = 0; i < count; i++) {
         struct client *client = clients[targets[i]];
-        if (!client) {
+        if (!client)
             continue;
-        }
         bytes_append(&client->socket.out, frame, size);
         if (!client->dirty) {
             client->dirty = true;
@@ -80,24 +79,21 @@ static void read_client(struct client *client)
     bytes_append(&stream.in, client->socket.in.data, client->socket.in.size);
     bool open = relay_channel_read(&stream);
     for (long size; (size = relay_next(stream.in.data + used, stream.in.size - used, &frame)) > 0;
-         used += (size_t)size) {
+         used += (size_t)size)
         forward((uint32_t)stream.fd, stream.in.data + used, (size_t)size);
-    }
     client->socket.in.size = 0;
     bytes_append(&client->socket.in, stream.in.data + used, stream.in.size - used);
     shared = stream.in;
-    if (!open) {
+    if (!open)
         drop(client);
-    }
 }
 
 static void accept_clients(int listen_fd)
 {
     int on = 1;
     for (int fd; (fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
-        if (fd >= CLIENTS_MAX) {
+        if (fd >= CLIENTS_MAX)
             fatal("relay: too many clients");
-        }
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         clients[fd] = checked_calloc(1, sizeof(struct client));
         clients[fd]->socket.fd = fd;
@@ -112,9 +108,8 @@ static void handle_records(void)
     while (channel.in.size - used >= 8) {
         const uint8_t *record = channel.in.data + used;
         size_t size = get_u32(record);
-        if (channel.in.size - used < size) {
+        if (channel.in.size - used < size)
             break;
-        }
         static uint32_t targets[CLIENTS_MAX];
         uint32_t count = get_u32(record + 4);
         size_t list = count * sizeof(uint32_t);
@@ -130,9 +125,8 @@ static void read_channel(void)
     bool more = true;
     while (more) {
         size_t before = channel.in.size;
-        if (!relay_channel_read(&channel)) {
+        if (!relay_channel_read(&channel))
             exit(1);
-        }
         more = channel.in.size - before == RELAY_READ;
         handle_records();
     }
@@ -140,9 +134,8 @@ static void read_channel(void)
 
 static void flush_all(void)
 {
-    if (channel.fd >= 0 && !relay_channel_flush(&channel)) {
+    if (channel.fd >= 0 && !relay_channel_flush(&channel))
         exit(1);
-    }
     for (unsigned i = 0; i < dirty_count; i++) {
         struct client *client = clients[dirty[i]];
         if (client) {
@@ -155,12 +148,10 @@ static void flush_all(void)
 
 static void handle_client_event(struct client *client, uint32_t events)
 {
-    if (events & EPOLLOUT && client->socket.out.size > 0) {
+    if (events & EPOLLOUT && client->socket.out.size > 0)
         relay_channel_flush(&client->socket);
-    }
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
         read_client(client);
-    }
 }
 
 void relay_worker(int listen_fd, int channel_fd)
@@ -169,20 +160,18 @@ void relay_worker(int listen_fd, int channel_fd)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     channel.fd = channel_fd;
     relay_watch(epoll_fd, listen_fd, NULL);
-    if (channel_fd >= 0) {
+    if (channel_fd >= 0)
         relay_watch(epoll_fd, channel_fd, &channel);
-    }
     for (;;) {
         int count = epoll_wait(epoll_fd, events, EVENTS, -1);
         for (int i = 0; i < count; i++) {
             void *data = events[i].data.ptr;
-            if (!data) {
+            if (!data)
                 accept_clients(listen_fd);
-            } else if (data == &channel) {
+            else if (data == &channel)
                 read_channel();
-            } else {
+            else
                 handle_client_event(data, events[i].events);
-            }
         }
         flush_all();
     }

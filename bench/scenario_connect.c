@@ -69,9 +69,8 @@ static double idle_cpu(struct engine *engine, const struct options *options)
     uint64_t end = clock_now() + (uint64_t)(options->seconds * (double)NANOSECONDS);
     bool same;
     measure_begin(&measure, options);
-    for (uint64_t now = clock_now(); now < end; now = clock_now()) {
+    for (uint64_t now = clock_now(); now < end; now = clock_now())
         engine_turn(engine, end - now);
-    }
     measure_end(&measure);
     uint64_t used = process_tree_cpu(&measure.before, &measure.after, &same);
     return 100.0 * (double)used / (double)(measure.end_ns - measure.start_ns);
@@ -93,9 +92,8 @@ char *run_idle(const struct options *options, json_t *result)
     static struct engine engine;
     static struct process_tree before;
     static struct process_tree after;
-    if (options->broker == 0) {
+    if (options->broker == 0)
         fatal("idle needs --broker");
-    }
     engine_start(&engine, options, &handlers, NULL, "idle", options->connections);
     json_object_set_new(result, "connections", json_integer(options->connections));
     json_object_set_new(result, "idle_cpu_empty_percent", json_real(idle_cpu(&engine, options)));

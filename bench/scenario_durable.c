@@ -57,9 +57,8 @@ static void report_memory(json_t *result, const struct options *options,
                           const struct process_tree *empty)
 {
     double bytes = 0;
-    for (unsigned i = 0; i < flow.topic_count; i++) {
+    for (unsigned i = 0; i < flow.topic_count; i++)
         bytes += (double)flow.topics[i].name_size + options->payload;
-    }
     double rss = (double)process_tree_rss(&measure.after) - (double)process_tree_rss(empty);
     double pss = (double)process_tree_pss(&measure.after) - (double)process_tree_pss(empty);
     json_object_set_new(result, "rss_overhead_per_topic",
@@ -78,9 +77,8 @@ static void fill(const struct options *options, json_t *result)
     publish_count(&flow, options->topics);
     measure_end(&measure);
     measure_report(&measure, part, flow.finished);
-    if (options->broker) {
+    if (options->broker)
         report_memory(part, options, &empty);
-    }
     json_object_set_new(result, "fill", part);
 }
 
@@ -119,9 +117,8 @@ static char *read_back(const struct options *options, const uint32_t *expected, 
 static char *verify(const struct options *options, json_t *result)
 {
     uint32_t *last = checked_calloc(options->topics, sizeof(*last));
-    for (unsigned i = 0; i < options->topics; i++) {
+    for (unsigned i = 0; i < options->topics; i++)
         last[i] = flow.topics[i].sent - 1;
-    }
     char *error = read_back(options, last, result);
     free(last);
     return error;
@@ -134,9 +131,8 @@ char *run_retained(const struct options *options, json_t *result)
     json_object_set_new(result, "topics", json_integer(options->topics));
     json_object_set_new(result, "window", json_integer(options->window));
     json_object_set_new(result, "payload", json_integer(options->payload));
-    if (options->qos == 0) {
+    if (options->qos == 0)
         fatal("retained needs acknowledgements: --qos 1 or 2");
-    }
     if (flow_start(&flow, options, &shape)) {
         if (options->fill) {
             shape.in_turn = true;
@@ -146,9 +142,8 @@ char *run_retained(const struct options *options, json_t *result)
         update(options, result);
     }
     char *error = copy_error(flow_error(&flow));
-    if (!error && options->verify) {
+    if (!error && options->verify)
         error = verify(options, result);
-    }
     flow_stop(&flow);
     return error;
 }
@@ -164,9 +159,8 @@ static char *drain(struct reader *reader, const struct options *options, json_t 
     json_t *part = json_object();
     measure_begin(&measure, options);
     uint64_t start = measure.start_ns;
-    if (reader_connect(reader) && !reader->engine.clients[0].session_present) {
+    if (reader_connect(reader) && !reader->engine.clients[0].session_present)
         client_fail(&reader->engine.clients[0], "the session was not kept");
-    }
     reader_wait(reader, options->messages);
     measure_end(&measure);
     measure_report(&measure, part, reader->received);
@@ -214,9 +208,8 @@ static void time_disk(int fd, bool append, double seconds, struct histogram *tim
     off_t offset = 0;
     while (now < end) {
         uint64_t start = now;
-        if (pwrite(fd, block, sizeof(block), offset) != DISK_BLOCK || fdatasync(fd) < 0) {
+        if (pwrite(fd, block, sizeof(block), offset) != DISK_BLOCK || fdatasync(fd) < 0)
             fatal("cannot write here: %s", strerror(errno));
-        }
         offset += append ? DISK_BLOCK : 0;
         now = clock_now();
         histogram_add(times, now - start);
@@ -229,9 +222,8 @@ char *run_disk(const struct options *options, json_t *result)
     static struct histogram overwrite;
     char name[] = "fdatasync-XXXXXX";
     int fd = mkstemp(name);
-    if (fd < 0) {
+    if (fd < 0)
         fatal("cannot make a file here: %s", strerror(errno));
-    }
     unlink(name);
     time_disk(fd, true, options->seconds / 2, &append);
     time_disk(fd, false, options->seconds / 2, &overwrite);

@@ -116,9 +116,8 @@ static char *run_closed(const struct options *options, const struct flow_shape *
     static struct flow flow;
     static struct measure measure;
     report_shape(result, options);
-    if (!flow_start(&flow, options, shape)) {
+    if (!flow_start(&flow, options, shape))
         return finish(&flow, result);
-    }
     flow_stream(&flow, options->warmup);
     uint64_t published = flow.published;
     uint64_t delivered = flow.delivered;
@@ -132,9 +131,8 @@ static char *run_closed(const struct options *options, const struct flow_shape *
     flow_drain(&flow);
     measure_report(&measure, result, delivered);
     report_latency(result, "", &flow.latency);
-    if (options->qos > 0) {
+    if (options->qos > 0)
         report_latency(result, "ack_", &flow.ack_latency);
-    }
     return finish(&flow, result);
 }
 
@@ -187,13 +185,11 @@ char *run_open(const struct options *options, json_t *result)
                                .topic = topic_pair};
     report_shape(result, options);
     json_object_set_new(result, "target_rate", json_real(options->rate));
-    if (options->burst != 1 || options->rate <= 0) {
+    if (options->burst != 1 || options->rate <= 0)
         fatal("open loop needs --rate, and --burst 1");
-    }
     prctl(PR_SET_TIMERSLACK, 1UL);
-    if (!flow_start(&flow, options, &shape)) {
+    if (!flow_start(&flow, options, &shape))
         return finish(&flow, result);
-    }
     stream_open(&flow, options->warmup, &late);
     histogram_reset(&late);
     uint64_t delivered = flow.delivered;

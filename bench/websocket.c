@@ -35,15 +35,13 @@ static bool has_header(const char *block, size_t size, const char *name, const c
     const char *end = block + size;
     for (const char *line = block; line < end;) {
         const char *stop = memmem(line, (size_t)(end - line), "\r\n", 2);
-        if (!stop) {
+        if (!stop)
             return false;
-        }
         if ((size_t)(stop - line) > name_size && line[name_size] == ':' &&
             strncasecmp(line, name, name_size) == 0) {
             const char *at = line + name_size + 1;
-            while (at < stop && *at == ' ') {
+            while (at < stop && *at == ' ')
                 at++;
-            }
             return (size_t)(stop - at) == value_size && memcmp(at, value, value_size) == 0;
         }
         line = stop + 2;
@@ -55,16 +53,14 @@ long websocket_read_response(const uint8_t *data, size_t size)
 {
     static const char status[] = "HTTP/1.1 101";
     const uint8_t *end = memmem(data, size, "\r\n\r\n", 4);
-    if (!end) {
+    if (!end)
         return size > 4096 ? -1 : 0;
-    }
     size_t total = (size_t)(end - data) + 4;
     const char *text = (const char *)data;
     if (strncmp(text, status, sizeof(status) - 1) != 0 ||
         !has_header(text, total, "Sec-WebSocket-Accept", ACCEPTED) ||
-        !has_header(text, total, "Sec-WebSocket-Protocol", "mqtt")) {
+        !has_header(text, total, "Sec-WebSocket-Protocol", "mqtt"))
         return -1;
-    }
     return (long)total;
 }
 
@@ -103,35 +99,29 @@ void websocket_write_frame(struct bytes *out, enum websocket_opcode opcode, cons
         part ^= wide;
         memcpy(to + done, &part, sizeof(part));
     }
-    for (; done < size; done++) {
+    for (; done < size; done++)
         to[done] = payload[done] ^ header[header_size + done % 4];
-    }
 }
 
 long websocket_next(const uint8_t *data, size_t size, struct websocket_frame *frame)
 {
-    if (size < 2) {
+    if (size < 2)
         return 0;
-    }
     frame->opcode = data[0] & 0x0f;
-    if (data[0] & 0x70 || data[1] & 0x80 || frame->opcode == 1) {
+    if (data[0] & 0x70 || data[1] & 0x80 || frame->opcode == 1)
         return -1;
-    }
     size_t header = 2;
     uint64_t length = data[1];
     if (length >= 126) {
         header += length == 126 ? 2 : 8;
-        if (size < header) {
+        if (size < header)
             return 0;
-        }
         length = header == 4 ? get_u16(data + 2) : get_u64(data + 2);
     }
-    if (length > 1U << 30) {
+    if (length > 1U << 30)
         return -1;
-    }
-    if (size < header + length) {
+    if (size < header + length)
         return 0;
-    }
     frame->payload = data + header;
     frame->size = length;
     return (long)(header + length);
