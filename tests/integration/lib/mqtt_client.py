@@ -159,22 +159,33 @@ class Client:
 
     def receive_all(self, count, timeout=TIMEOUT):
         """`count` messages whose exchanges may overlap, as a list of PUBLISH packets."""
-        messages, open_ids = [], set()
-        while len(messages) < count or open_ids:
-            packet = self.next_or_fail(f"{count} messages, {len(messages)} seen", timeout)
+        return self.exchange(messages=count, timeout=timeout)
+
+    def exchange(self, sent=(), messages=0, timeout=TIMEOUT):
+        """Completes exchanges in both directions at once, in whatever order they come: those of
+        the packet ids in `sent` (published by us, QoS 1 or 2) and of `messages` incoming ones.
+        Returns the incoming PUBLISH packets."""
+        incoming, outgoing, waiting = [], set(sent), set()
+        while outgoing or waiting or len(incoming) < messages:
+            packet = self.next_or_fail(f"{len(outgoing)} acknowledgements and "
+                                       f"{messages - len(incoming)} messages", timeout)
+            number = packet.packet_id
             if packet.kind == mqtt.PUBLISH:
-                messages.append(packet)
-                if packet.qos == 1:
-                    self.acknowledge(mqtt.PUBACK, packet.packet_id)
-                elif packet.qos == 2:
-                    open_ids.add(packet.packet_id)
-                    self.acknowledge(mqtt.PUBREC, packet.packet_id)
-            elif packet.kind == mqtt.PUBREL and packet.packet_id in open_ids:
-                open_ids.discard(packet.packet_id)
-                self.acknowledge(mqtt.PUBCOMP, packet.packet_id)
+                incoming.append(packet)
+                if packet.qos:
+                    self.acknowledge(mqtt.PUBACK if packet.qos == 1 else mqtt.PUBREC, number)
+                if packet.qos == 2:
+                    waiting.add(number)
+            elif packet.kind == mqtt.PUBREL and number in waiting:
+                waiting.discard(number)
+                self.acknowledge(mqtt.PUBCOMP, number)
+            elif packet.kind == mqtt.PUBREC and number in outgoing:
+                self.acknowledge(mqtt.PUBREL, number)
+            elif packet.kind in (mqtt.PUBACK, mqtt.PUBCOMP) and number in outgoing:
+                outgoing.discard(number)
             else:
-                self.fail(f"{count} messages", packet)
-        return messages
+                self.fail("an exchange to go on", packet)
+        return incoming
 
     def next_or_fail(self, wanted, timeout=TIMEOUT):
         try:

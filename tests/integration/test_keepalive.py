@@ -1,0 +1,94 @@
+"""Keep-alive: a silent client is closed after one and a half times its interval."""
+import time
+
+import pytest
+
+from lib import mqtt_packets as mqtt
+
+
+def test_silent_client_is_closed(broker, topic, version, over):
+    """[MQTT-3.1.2-22]"""
+    client = broker.client(topic, version, over)
+    client.connect(keep_alive=2)
+    started = time.monotonic()
+    client.expect_closed(timeout=8, reason=0x8d)
+    assert 2.5 <= time.monotonic() - started <= 5
+
+
+@pytest.mark.parametrize("what", ["ping", "publish", "subscribe"])
+def test_any_packet_counts(broker, topic, what):
+    client = broker.connect(topic, keep_alive=1)
+    end = time.monotonic() + 3.5
+    while time.monotonic() < end:
+        time.sleep(0.5)
+        if what == "ping":
+            client.ping()
+        elif what == "publish":
+            client.send_publish(topic, "x")
+        else:
+            client.subscribe(f"{topic}/x")
+    client.ping()
+
+
+def test_what_the_broker_sends_does_not_count(broker, topic):
+    """Only packets from the client reset the timer."""
+    client = broker.connect(topic, keep_alive=1)
+    client.subscribe(topic)
+    publisher = broker.connect(f"{topic}-p")
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        publisher.send_publish(topic, "x")
+        try:
+            packet = client.next_packet(0.3)
+        except TimeoutError:
+            continue
+        if packet.kind == mqtt.DISCONNECT:
+            assert packet.reason == 0x8d
+            return
+    raise AssertionError("a client that says nothing was kept")
+
+
+def test_part_of_a_packet_does_not_count(broker, topic):
+    """A packet that trickles in is silence until it is whole."""
+    client = broker.connect(topic, keep_alive=2)
+    data = mqtt.publish(topic, "x" * 100)
+    started = time.monotonic()
+    try:
+        for position in range(len(data)):
+            client.transport.send(data[position:position + 1])
+            time.sleep(0.2)
+            if time.monotonic() - started > 8:
+                raise AssertionError("still open")
+    except Exception as error:
+        if isinstance(error, AssertionError):
+            raise
+    assert time.monotonic() - started < 6
+
+
+def test_zero_turns_it_off(broker, topic, version):
+    """A keep-alive of 0 is silence for as long as the broker's own limit allows."""
+    client = broker.connect(topic, version, keep_alive=0)
+    time.sleep(3)
+    client.ping()
+
+
+@pytest.mark.parametrize("value", [1, 2, 60, 65535, 0])
+def test_edge_values(broker, topic, value):
+    """[MQTT-3.2.2-21]: a broker that wants less than what was asked for says so."""
+    client = broker.connect(topic, keep_alive=value)
+    server = client.connack.properties.get("server_keep_alive")
+    assert server is None or (server > 0 and (value == 0 or server <= value))
+    client.ping()
+
+
+def test_max_keepalive(new_broker, topic):
+    """max_keepalive: MQTT 5 clients are told, older ones that ask for more are refused."""
+    broker = new_broker(options="max_keepalive 2")
+    client = broker.connect(topic, keep_alive=100)
+    assert client.connack.properties["server_keep_alive"] == 2
+    started = time.monotonic()
+    client.expect_closed(timeout=8, reason=0x8d)
+    assert time.monotonic() - started < 6
+    old = broker.client(topic, mqtt.V311)
+    old.connect(keep_alive=100, expect=2)
+    broker.connect(topic, mqtt.V311, keep_alive=2).ping()
