@@ -3,11 +3,17 @@
 #ifndef BULKHEAD_AUTHD_AUTHD_H
 #define BULKHEAD_AUTHD_AUTHD_H
 
+#include "authd/cache.h"
+#include "authd/hasher.h"
+#include "authd/throttle.h"
+#include "authd/users.h"
+
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/proto_authd.h"
 
 struct authd;
+struct pending_check;
 
 /* The channel from one worker; its index is the identity that a credential came with. */
 struct worker_link {
@@ -19,11 +25,36 @@ struct worker_link {
 struct authd {
     struct child child;
     struct mc_authd_setup setup;
+    uint32_t listener_flags[LISTENERS_MAX];
     struct channel router;
     struct worker_link workers[WORKERS_MAX];
+
+    struct users *users;     /* NULL: no password file */
+    struct users *new_users; /* parsed by a reload that has not ended */
+    char reload_error[TEXT_MAX];
+
+    struct credential_cache cache;
+    struct throttle throttle;
+    struct hasher hasher;
+    ev_async hashed;
+    struct keyed_table pending; /* struct pending_check by worker and connection */
+    size_t pending_bytes;
 };
 
-/* Decides one credential and sends the verdict to the router, at once or later. */
-void check_credential(struct worker_link *worker, const struct wa_check *check);
+/* Prepares the checks: the cache, the throttle, and the helpers when there are passwords. */
+void check_start(struct authd *authd);
+
+/* Decides one credential and sends the verdict to the router, at once or later. False: the worker
+ * broke the protocol. */
+bool check_credential(struct worker_link *worker, const struct wa_check *check);
+
+/* The connection is gone: no verdict is wanted. */
+void check_forget(struct worker_link *worker, uint64_t conn);
+
+/* The worker is gone, with all its connections. */
+void check_forget_worker(struct worker_link *worker);
+
+/* The password file was replaced: tells the router whose connections must end. */
+void revoke_changed(struct authd *authd, const struct users *before, const struct users *now);
 
 #endif

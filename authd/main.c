@@ -4,24 +4,26 @@
  * do. */
 #include "authd/authd.h"
 
+#include "common/descriptor.h"
 #include "common/log.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-enum { LINK_HIGH = 1024 * 1024 };
+enum { LINK_HIGH = 1024 * 1024, PASSWORD_FILE_MAX = 64 * 1024 * 1024 };
 
 static struct authd authd;
 
 static bool on_wa_check(struct worker_link *worker, const struct wa_check *m)
 {
-    check_credential(worker, m);
-    return true;
+    return check_credential(worker, m);
 }
 
 static bool on_wa_forget(struct worker_link *worker, const struct wa_forget *m)
 {
-    (void)worker;
-    (void)m;
+    check_forget(worker, m->conn);
     return true;
 }
 
@@ -38,8 +40,9 @@ static bool on_router_message(void *opaque, unsigned state, uint16_t type, struc
 
 static void on_worker_closed(void *context, const char *why)
 {
-    const struct worker_link *worker = context;
+    struct worker_link *worker = context;
     log_info("channel of worker %u: %s", worker->index, why);
+    check_forget_worker(worker);
 }
 
 static void on_router_closed(void *context, const char *why)
@@ -62,9 +65,80 @@ static bool take_setup(void *context, const struct mc_authd_setup *m)
 
 static bool take_listener(void *context, const struct mc_listener *m, int fd)
 {
-    (void)context;
-    (void)m;
+    struct authd *a = context;
+    a->listener_flags[m->id] = m->flags;
     return fd < 0;
+}
+
+/* Parses a password file; false with reload_error. */
+static bool load_users(struct authd *a, struct slice name, int fd)
+{
+    size_t len;
+    char *text = descriptor_read_all(fd, PASSWORD_FILE_MAX, &len);
+
+    if (text == NULL) {
+        snprintf(a->reload_error, sizeof(a->reload_error), "%.*s: cannot be read: %s",
+                 SLICE_ARGS(name), strerror(errno));
+        return false;
+    }
+    users_free(a->new_users);
+    a->new_users = users_parse(text, len, name, a->reload_error, sizeof(a->reload_error));
+    return a->new_users != NULL;
+}
+
+static void take_new_users(struct authd *a)
+{
+    if (a->new_users == NULL)
+        return;
+    revoke_changed(a, a->users, a->new_users);
+    users_free(a->users);
+    a->users = a->new_users;
+    a->new_users = NULL;
+    log_info("%zu users in the password file", a->users->table.count);
+}
+
+static bool take_file(void *context, const struct mc_file *m, int fd)
+{
+    struct authd *a = context;
+
+    if (fd < 0 || m->kind != FILE_PASSWORD) {
+        if (fd >= 0)
+            close(fd);
+        return fd >= 0 && m->kind == FILE_JWKS;
+    }
+    bool good = load_users(a, m->name, fd);
+    close(fd);
+    if (a->child.started)
+        return true; /* a reload: MC_RELOAD asks how it went */
+    if (!good)
+        log_fatal("%s", a->reload_error);
+    take_new_users(a);
+    return true;
+}
+
+static bool take_reload(void *context, const struct mc_reload *m)
+{
+    struct authd *a = context;
+    struct cm_reloaded reloaded = {.epoch = m->epoch,
+                                   .good = a->reload_error[0] == '\0',
+                                   .reason = slice_text(a->reload_error)};
+
+    control_send_message(&a->child.control, cm_reloaded, &reloaded, -1);
+    return true;
+}
+
+static bool take_reload_end(void *context, const struct mc_reload_end *m)
+{
+    struct authd *a = context;
+
+    a->reload_error[0] = '\0';
+    if (m->commit) {
+        take_new_users(a);
+    } else {
+        users_free(a->new_users);
+        a->new_users = NULL;
+    }
+    return true;
 }
 
 static bool take_peer(void *context, const struct mc_peer *m, int fd)
@@ -75,8 +149,11 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
         return false;
     struct worker_link *worker = &a->workers[m->index];
     struct channel *channel = m->role == ROLE_ROUTER ? &a->router : &worker->channel;
-    if (channel->loop != NULL)
+    if (channel->loop != NULL && channel_is_open(channel)) {
         channel_close(channel);
+        if (m->role == ROLE_WORKER)
+            check_forget_worker(worker);
+    }
     if (m->role == ROLE_ROUTER) {
         channel_open(channel, a->child.loop, fd, LINK_HIGH, &router_handlers, a);
     } else {
@@ -106,6 +183,9 @@ static void end_turn(void *context)
 static const struct child_handlers handlers = {
     .authd_setup = take_setup,
     .listener = take_listener,
+    .file = take_file,
+    .reload = take_reload,
+    .reload_end = take_reload_end,
     .peer = take_peer,
     .drain = take_drain,
     .turn = end_turn,
@@ -115,9 +195,12 @@ int main(void)
 {
     static const struct sandbox_options needs = {.filter = &sandbox_filter, .threads = true};
 
+    password_prepare();
+    keyed_table_init(&authd.pending);
     child_begin(&authd.child, ROLE_AUTHD, &handlers, &authd);
     child_confine(&authd.child, &needs);
+    check_start(&authd);
     child_ready(&authd.child, authd.child.confined.text);
     child_run(&authd.child);
-    return 0;
+    return EXIT_SUCCESS;
 }
