@@ -1,0 +1,244 @@
+/* Accepts connections, and decides who may stay while there is not room for all. */
+#include "worker/listener.h"
+
+#include "common/descriptor.h"
+#include "common/log.h"
+#include "common/verify.h"
+#include "worker/connection.h"
+#include "worker/keepalive.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ACCEPT_BATCH = 64 };
+
+/* Copies what the message borrows behind the listener's settings. */
+static void *copy_texts(struct mc_listener *settings)
+{
+    struct slice *texts[] = {&settings->name, &settings->path, &settings->mount_point,
+                             &settings->origins, &settings->trusted_proxies};
+    const size_t count = sizeof(texts) / sizeof(texts[0]);
+    size_t total = 1;
+
+    for (size_t i = 0; i < count; i++)
+        total += texts[i]->len;
+    uint8_t *block = malloc(total);
+    VERIFY(block != NULL);
+    uint8_t *at = block;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(at, texts[i]->data, texts[i]->len);
+        texts[i]->data = at;
+        at += texts[i]->len;
+    }
+    return block;
+}
+
+static void apply(struct listener *listener, const struct mc_listener *m)
+{
+    free(listener->texts);
+    listener->settings = *m;
+    listener->texts = copy_texts(&listener->settings);
+    listener->max_packet_size = m->max_packet_size != 0 ? m->max_packet_size : MQTT_PACKET_MAX + 5;
+}
+
+static struct listener *find(struct worker *worker, uint16_t id)
+{
+    struct listener *listener = worker->listeners;
+
+    while (listener != NULL && listener->settings.id != id)
+        listener = listener->next;
+    return listener;
+}
+
+static bool is_transient(int error)
+{
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void accept_failed(struct listener *listener, int error)
+{
+    struct worker *worker = listener->worker;
+
+    if (listeners_evict_oldest(worker))
+        return;
+    if (!worker->out_of_descriptors) {
+        log_warning("listener %.*s: cannot accept: %s", SLICE_ARGS(listener->settings.name),
+                    strerror(error));
+    }
+    /* The connection stays in the backlog; polling for it would only burn time. */
+    worker->out_of_descriptors = true;
+    listeners_accept(worker, false);
+}
+
+static bool has_room(struct worker *worker)
+{
+    if (worker->connections.count < worker->max_connections &&
+        worker->unauthenticated < worker->max_unauthenticated)
+        return true;
+    return listeners_evict_oldest(worker);
+}
+
+static void admit_new(struct listener *listener, int fd, const struct sockaddr_storage *peer)
+{
+    struct address address = listener->settings.transport == TRANSPORT_UNIX
+                                 ? address_of_unix_peer(fd)
+                                 : address_of(peer);
+
+    if (!has_room(listener->worker)) {
+        close(fd);
+        return;
+    }
+    struct connection *c = connection_new(listener, fd, &address);
+    if ((listener->settings.flags & LISTENER_PROXY_PROTOCOL) != 0) {
+        c->state = STATE_PROXY;
+    } else if (listener->settings.protocol == PROTOCOL_WEBSOCKETS) {
+        c->state = STATE_HANDSHAKE;
+    }
+    listener_admit(listener, c);
+    c->reading = true;
+    connection_watch(c);
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+    struct listener *listener = watcher->data;
+    (void)loop;
+    (void)revents;
+
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        struct sockaddr_storage peer = {0};
+        socklen_t len = sizeof(peer);
+        int fd =
+            accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            admit_new(listener, fd, &peer);
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (!is_transient(errno)) {
+            accept_failed(listener, errno);
+            return;
+        }
+    }
+}
+
+static uint32_t waited_ms(const struct connection *c)
+{
+    return (uint32_t)worker_now_ms() - c->admitted_ms;
+}
+
+/* Ends those whose time is over; the timer then waits for the next. */
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct listener *listener = timer->data;
+    uint32_t limit = listener->settings.connect_timeout_ms;
+    (void)revents;
+
+    while (!link_is_empty(&listener->unauthenticated)) {
+        struct connection *c = LINK_ENTRY(listener->unauthenticated.next, struct connection, link);
+        uint32_t waited = waited_ms(c);
+        if (waited < limit) {
+            ev_timer_set(timer, (limit - waited) / 1e3, 0.);
+            ev_timer_start(loop, timer);
+            return;
+        }
+        connection_refuse(c, 0, slice_text(""), "sent no CONNECT in time");
+    }
+}
+
+void listener_admit(struct listener *listener, struct connection *c)
+{
+    c->admitted_ms = (uint32_t)worker_now_ms();
+    link_append(&listener->unauthenticated, &c->link);
+    keepalive_turn(listener->worker);
+    if (listener->settings.connect_timeout_ms != 0 && !ev_is_active(&listener->deadline)) {
+        ev_timer_set(&listener->deadline, listener->settings.connect_timeout_ms / 1e3, 0.);
+        ev_timer_start(listener->worker->child.loop, &listener->deadline);
+    }
+}
+
+bool listeners_evict_oldest(struct worker *worker)
+{
+    struct connection *oldest = NULL;
+
+    for (struct listener *l = worker->listeners; l != NULL; l = l->next) {
+        if (link_is_empty(&l->unauthenticated))
+            continue;
+        struct connection *first = LINK_ENTRY(l->unauthenticated.next, struct connection, link);
+        if (oldest == NULL || waited_ms(first) > waited_ms(oldest))
+            oldest = first;
+    }
+    if (oldest == NULL)
+        return false;
+    connection_lost(oldest, "gave way to a newer connection");
+    return true;
+}
+
+bool listener_add(struct worker *worker, const struct mc_listener *m, int fd)
+{
+    struct listener *listener = find(worker, m->id);
+
+    if (listener != NULL) {
+        if (fd >= 0)
+            close(fd);
+        apply(listener, m);
+        return fd < 0;
+    }
+    if (fd < 0)
+        return false;
+    listener = calloc(1, sizeof(*listener));
+    VERIFY(listener != NULL);
+    listener->worker = worker;
+    listener->fd = fd;
+    apply(listener, m);
+    link_init(&listener->unauthenticated);
+    descriptor_nonblocking(fd);
+    /* Accepted sockets inherit it. */
+    int on = (m->flags & LISTENER_NODELAY) != 0;
+    if (m->transport == TRANSPORT_TCP)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    ev_io_init(&listener->acceptable, on_acceptable, fd, EV_READ);
+    ev_timer_init(&listener->deadline, on_deadline, 0., 0.);
+    listener->acceptable.data = listener->deadline.data = listener;
+    listener->next = worker->listeners;
+    worker->listeners = listener;
+    worker_update_accepting(worker);
+    return true;
+}
+
+void listeners_accept(struct worker *worker, bool accept)
+{
+    for (struct listener *l = worker->listeners; l != NULL; l = l->next) {
+        if (accept) {
+            ev_io_start(worker->child.loop, &l->acceptable);
+        } else {
+            ev_io_stop(worker->child.loop, &l->acceptable);
+        }
+    }
+}
+
+void listeners_descriptor_freed(struct worker *worker)
+{
+    if (!worker->out_of_descriptors)
+        return;
+    worker->out_of_descriptors = false;
+    worker_update_accepting(worker);
+}
