@@ -2,6 +2,7 @@
 #ifndef BULKHEAD_PERSISTD_PERSISTD_H
 #define BULKHEAD_PERSISTD_PERSISTD_H
 
+#include "persistd/audit.h"
 #include "persistd/committer.h"
 #include "persistd/keyring.h"
 #include "persistd/load.h"
@@ -25,6 +26,10 @@ struct persistd {
     struct committer committer;
     bool committing; /* the committer runs */
     ev_async progress;
+
+    struct audit_log audit;
+    bool auditing; /* the audit log is on */
+    ev_timer audit_timer;
 
     struct channel router;
     uint64_t received;  /* number of the last change on this channel; 0: none came yet */

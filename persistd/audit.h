@@ -1,0 +1,63 @@
+/* The audit log: JSON Lines in the directory `audit` of the data directory. Every record ends with
+ * a chain value, a keyed hash over the one before it and its own bytes; from time to time a record
+ * signs, with Ed25519, the digest of all bytes of its file so far, which anyone can check who has
+ * the public key. The head of the chain is kept sealed beside the log, so that a cut-off end shows.
+ * docs/AUDIT.md is the reader's description. */
+#ifndef BULKHEAD_PERSISTD_AUDIT_H
+#define BULKHEAD_PERSISTD_AUDIT_H
+
+#include "persistd/keyring.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+#define AUDIT_DIRECTORY "audit"
+#define AUDIT_FILE      AUDIT_DIRECTORY "/audit.log"
+
+enum { AUDIT_CHAIN_SIZE = 32, AUDIT_DIGEST_SIZE = 32 };
+
+struct audit_log {
+    int fd; /* -1: the log is off, or failing */
+    uint64_t max_bytes;
+    uint32_t keep; /* rotated files */
+    uint64_t bytes;
+    uint64_t sequence; /* of the last record */
+    uint64_t signed_sequence;
+    bool failing;
+    uint64_t lost; /* records that could not be written since it fails */
+    uint8_t chain[AUDIT_CHAIN_SIZE];
+    uint8_t chain_key[KEY_SIZE];
+    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+    uint8_t *secret_key;             /* guarded */
+    crypto_generichash_state digest; /* of the file's bytes so far */
+};
+
+/* Opens the log in the working directory and goes on with its chain. False with errno. A log whose
+ * end was cut or altered is gone on with, and says so in a record. */
+bool audit_open(struct audit_log *log, const struct keyring *keyring, uint64_t max_bytes,
+                uint32_t keep);
+
+/* Adds one record: a JSON object as text, to which time, sequence and chain are added. False when
+ * it could not be written; `failing` is then set until one could. */
+bool audit_write(struct audit_log *log, struct slice event);
+
+/* Signs what was written since the last signature and puts all of it on disk. */
+bool audit_sign(struct audit_log *log);
+
+/* Signs, and closes. */
+void audit_close(struct audit_log *log);
+
+/* What a check of one file found. */
+struct audit_check {
+    uint64_t records;
+    uint64_t signatures;
+    uint64_t line;     /* the first that does not hold; 0: all hold */
+    char problem[160]; /* and why */
+};
+
+/* Checks a log file from its first to its last line. `log` gives the keys; with_chain also checks
+ * each chain value (needs the store's key), else only the signatures. */
+void audit_verify(const struct audit_log *log, FILE *file, bool with_chain,
+                  struct audit_check *check);
+
+#endif

@@ -1,0 +1,43 @@
+/* The layout of a record's end, shared by who writes and who checks: every line is
+ * BODY,"chain":"HEX"} and the chain value covers the one before it and BODY. */
+#ifndef BULKHEAD_PERSISTD_AUDIT_CHAIN_H
+#define BULKHEAD_PERSISTD_AUDIT_CHAIN_H
+
+#include "persistd/audit.h"
+
+#define AUDIT_CHAIN_INTRO ",\"chain\":\""
+#define AUDIT_CHAIN_OUTRO "\"}\n"
+
+enum {
+    AUDIT_CHAIN_INTRO_LEN = sizeof(AUDIT_CHAIN_INTRO) - 1,
+    AUDIT_TAIL_LEN = AUDIT_CHAIN_INTRO_LEN + 2 * AUDIT_CHAIN_SIZE + sizeof(AUDIT_CHAIN_OUTRO) - 1,
+    AUDIT_LINE_MAX = 64 * 1024,
+};
+
+/* Moves chain on by one record. */
+static inline void audit_chain_next(const uint8_t key[KEY_SIZE], uint8_t chain[AUDIT_CHAIN_SIZE],
+                                    struct slice body)
+{
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, key, KEY_SIZE, AUDIT_CHAIN_SIZE);
+    crypto_generichash_update(&state, chain, AUDIT_CHAIN_SIZE);
+    crypto_generichash_update(&state, body.data, body.len);
+    crypto_generichash_final(&state, chain, AUDIT_CHAIN_SIZE);
+}
+
+/* Takes a line (with its line feed) apart; false when it does not end as a record does. */
+static inline bool audit_line_split(struct slice line, struct slice *body,
+                                    uint8_t chain[AUDIT_CHAIN_SIZE])
+{
+    if (line.len <= AUDIT_TAIL_LEN)
+        return false;
+    *body = slice_of(line.data, line.len - AUDIT_TAIL_LEN);
+    const char *tail = (const char *)line.data + body->len;
+    return memcmp(tail, AUDIT_CHAIN_INTRO, AUDIT_CHAIN_INTRO_LEN) == 0 &&
+           sodium_hex2bin(chain, AUDIT_CHAIN_SIZE, tail + AUDIT_CHAIN_INTRO_LEN,
+                          2 * (size_t)AUDIT_CHAIN_SIZE, NULL, NULL, NULL) == 0 &&
+           memcmp(tail + AUDIT_CHAIN_INTRO_LEN + 2 * (size_t)AUDIT_CHAIN_SIZE, AUDIT_CHAIN_OUTRO,
+                  sizeof(AUDIT_CHAIN_OUTRO) - 1) == 0;
+}
+
+#endif

@@ -1,0 +1,168 @@
+/* The audit log: every change to it after the fact is found, and where. */
+#include "persistd/audit.h"
+#include "persistd/audit_chain.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[] = "/tmp/bulkhead-audit-XXXXXX";
+static struct keyring *keyring;
+static struct audit_log audit;
+
+static void begin(void)
+{
+    static uint8_t key[KEY_SIZE];
+    struct key_source source = {.key = slice_of(key, sizeof(key))};
+
+    cr_assert(sodium_init() >= 0);
+    cr_assert_not_null(mkdtemp(directory));
+    cr_assert_eq(chdir(directory), 0);
+    cr_assert_eq(keyring_open(&source, true, &keyring), KEYRING_CREATED);
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+}
+
+static void end(void)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf %s", directory);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(audit, .init = begin, .fini = end, .timeout = 60);
+
+static void write_events(int count)
+{
+    for (int i = 0; i < count; i++)
+        cr_assert(audit_write(&audit, slice_text("{\"event\":\"connect\",\"user\":\"ann\"}")));
+}
+
+static struct audit_check check_file(const char *path, bool with_chain)
+{
+    struct audit_check check;
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file);
+    audit_verify(&audit, file, with_chain, &check);
+    fclose(file);
+    return check;
+}
+
+/* Runs a shell command on the log file, $f. */
+static void edit(const char *command)
+{
+    char line[512];
+    snprintf(line, sizeof(line), "f=%s; %s", AUDIT_FILE, command);
+    cr_assert_eq(system(line), 0);
+}
+
+static void reopen(void)
+{
+    audit_close(&audit);
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+}
+
+Test(audit, an_untouched_log_holds)
+{
+    write_events(5);
+    cr_assert(audit_sign(&audit));
+    write_events(5);
+    reopen();
+    write_events(2);
+    struct audit_check check = check_file(AUDIT_FILE, true);
+    cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
+    cr_assert_eq(check.signatures, 2);
+    cr_assert_eq(check.records, 1 + 12 + 2);
+}
+
+Test(audit, a_changed_byte_is_found_in_its_line)
+{
+    write_events(5);
+    edit("sed -i '3s/ann/bob/' $f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 3);
+}
+
+Test(audit, the_signatures_alone_find_it_too)
+{
+    write_events(5);
+    cr_assert(audit_sign(&audit));
+    cr_assert_eq(check_file(AUDIT_FILE, false).line, 0);
+    edit("sed -i '3s/ann/bob/' $f");
+    struct audit_check check = check_file(AUDIT_FILE, false);
+    cr_assert_eq(check.line, 7);
+    cr_assert(strstr(check.problem, "signature") != NULL);
+}
+
+Test(audit, a_removed_line_is_found)
+{
+    write_events(5);
+    edit("sed -i 4d $f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 4);
+}
+
+Test(audit, swapped_lines_are_found)
+{
+    write_events(5);
+    edit("sed -i '3{h;d};4{G}' $f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 3);
+}
+
+Test(audit, a_cut_off_end_is_noticed_at_the_next_start)
+{
+    write_events(5);
+    audit_close(&audit);
+    edit("sed -i '$d' $f; sed -i '$d' $f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    edit("grep -q 'audit_damaged.*cut off' $f");
+    cr_assert_neq(check_file(AUDIT_FILE, true).line, 0);
+}
+
+Test(audit, half_a_record_after_a_crash_is_gone_on_from)
+{
+    write_events(2);
+    audit_close(&audit);
+    edit("printf '{\"event\":\"conn' >>$f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    edit("grep -q 'audit_damaged.*half written' $f");
+}
+
+Test(audit, rotation_keeps_the_chain_over_files)
+{
+    audit.max_bytes = 2000;
+    write_events(60);
+    audit_close(&audit);
+    for (int i = 0; i <= 3; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), i > 0 ? AUDIT_FILE ".%d" : AUDIT_FILE, i);
+        struct audit_check check = check_file(path, true);
+        cr_assert_eq(check.line, 0, "%s:%lu: %s", path, (unsigned long)check.line, check.problem);
+    }
+    cr_assert_neq(access(AUDIT_FILE ".4", F_OK), 0);
+}
+
+Test(audit, an_event_stays_one_line)
+{
+    cr_assert(audit_write(&audit, slice_text("{\"user\":\"a\\nb\\u202e\\u001b[31m\"}")));
+    cr_assert(audit_write(&audit, slice_text("not json")));
+    struct audit_check check = check_file(AUDIT_FILE, true);
+    cr_assert_eq(check.line, 2, "a record without an event does not hold");
+    edit("test $(wc -l <$f) = 3");
+    edit("! LC_ALL=C grep -q '[^ -~]' $f");
+}
+
+Test(audit, a_failing_log_says_what_was_lost)
+{
+    write_events(1);
+    int full = open("/dev/full", O_WRONLY);
+    int good = dup(audit.fd);
+    cr_assert(full >= 0 && dup2(full, audit.fd) >= 0);
+    cr_assert_not(audit_write(&audit, slice_text("{\"event\":\"x\"}")));
+    cr_assert_not(audit_write(&audit, slice_text("{\"event\":\"x\"}")));
+    cr_assert(audit.failing);
+    cr_assert(dup2(good, audit.fd) >= 0);
+    write_events(1);
+    cr_assert_not(audit.failing);
+    edit("grep -q 'audit_records_lost.*\"count\":2\\|\"count\":2.*audit_records_lost' $f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 0);
+}
