@@ -11,6 +11,7 @@ enum {
     SLOTS_MIN = 16,
     MOVE_NODES = 2,  /* per change: twice what keeps up with growth */
     MOVE_SLOTS = 16, /* per change, when most of them are empty */
+    MOVE_AHEAD = 16, /* slots whose nodes are loaded before their turn comes */
     PAIR_INLINE = 256,
 };
 
@@ -103,6 +104,7 @@ static void move_some(struct keyed_table *table)
 
     for (unsigned slots = 0; slots < MOVE_SLOTS && nodes < MOVE_NODES; slots++) {
         struct keyed_node *node = table->old_slots[table->moved++];
+        __builtin_prefetch(table->old_slots[(table->moved + MOVE_AHEAD) & table->old_mask]);
         while (node != NULL) {
             struct keyed_node *next = node->next;
             push(&table->slots[node->hash & table->mask], node);

@@ -60,6 +60,16 @@ static inline struct keyed_node *keyed_table_find(const struct keyed_table *tabl
     return node;
 }
 
+/* Starts loading what keyed_table_find() will look at first, for callers with other work to do. */
+static inline void keyed_table_prefetch(const struct keyed_table *table, uint64_t hash)
+{
+    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved) {
+        __builtin_prefetch(&table->old_slots[hash & table->old_mask]);
+    } else {
+        __builtin_prefetch(&table->slots[hash & table->mask]);
+    }
+}
+
 static inline struct keyed_node *keyed_table_find_next(const struct keyed_node *node)
 {
     struct keyed_node *next = node->next;

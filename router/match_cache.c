@@ -19,7 +19,8 @@ struct match_entry {
     struct match_entry *previous;
     uint64_t generation; /* the sum of the topic's generations when set was made */
     struct match_set set;
-    void *block; /* what set points into */
+    struct match only; /* what set points to when it is a single match */
+    void *block;       /* what it points into otherwise */
     size_t block_size;
     uint16_t prefixes[MATCH_PREFIX_LEVELS]; /* the topic's places among the generations */
     uint16_t prefix_count;
@@ -110,7 +111,7 @@ const struct match_set *match_cache_get(struct match_cache *cache, struct slice 
     return &entry->set;
 }
 
-/* Copies set into one block of the entry's own. */
+/* Copies set into the entry, or into one block of its own. */
 static void entry_set(struct match_cache *cache, struct match_entry *entry,
                       const struct match_set *set)
 {
@@ -120,9 +121,13 @@ static void entry_set(struct match_cache *cache, struct match_entry *entry,
     cache->bytes -= entry_bytes(entry);
     free(entry->block);
     entry->block = NULL;
-    entry->block_size = matches_size + groups_size;
+    entry->block_size = 0;
     entry->set = *set;
-    if (entry->block_size > 0) {
+    if (set->count == 1 && set->group_count == 0) {
+        entry->only = set->matches[0];
+        entry->set.matches = &entry->only;
+    } else if (matches_size + groups_size > 0) {
+        entry->block_size = matches_size + groups_size;
         entry->block = malloc(entry->block_size);
         VERIFY(entry->block != NULL);
         if (matches_size > 0)

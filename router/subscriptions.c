@@ -371,31 +371,59 @@ static unsigned collect(struct match_builder *builder, const struct subscription
     return node->plain != NULL ? 1 : 0;
 }
 
+/* A topic's levels, and the hashes of the nodes that spell them without wildcards: [0] is the
+ * root's. Most matches are there, and all of them can be loaded at once. */
+struct search {
+    struct topic_levels levels;
+    uint64_t hashes[TOPIC_LEVELS_MAX + 1];
+};
+
+static void search_init(struct search *search, const struct topic_trie *trie, struct slice topic)
+{
+    topic_levels_split(&search->levels, topic);
+    search->hashes[0] = 0;
+    for (uint32_t i = 0; i < search->levels.count; i++) {
+        search->hashes[i + 1] = topic_trie_hash(search->hashes[i], search->levels.level[i]);
+        keyed_table_prefetch(&trie->nodes, search->hashes[i + 1]);
+    }
+}
+
+/* The child of node for the topic's next level. */
+static struct topic_node *next_child(const struct search *search, const struct topic_trie *trie,
+                                     const struct topic_node *node)
+{
+    struct slice level = search->levels.level[node->depth];
+    bool spelled = node->link.hash == search->hashes[node->depth];
+
+    return topic_trie_child_hashed(trie, node, level,
+                                   spelled ? search->hashes[node->depth + 1]
+                                           : topic_trie_hash(node->link.hash, level));
+}
+
 /* Depth first with a stack of its own: a step takes one node off and puts at most two on, one level
  * deeper, so that the stack never holds more than a node for each level and one. */
-static const struct match_set *search(struct subscriptions *store, struct slice topic)
+static const struct match_set *find_matches(struct subscriptions *store, struct slice topic)
 {
     struct subscription_node *stack[TOPIC_LEVELS_MAX + 2];
-    struct topic_levels levels;
+    struct search search;
     unsigned used = 0;
     unsigned found = 0;
 
-    topic_levels_split(&levels, topic);
+    search_init(&search, &store->trie, topic);
     match_builder_clear(&store->builder);
     stack[used++] = node_of(store->trie.root);
     while (used > 0) {
         struct subscription_node *node = stack[--used];
-        uint32_t depth = node->node.depth;
-        bool wildcards = depth > 0 || !topic_is_dollar(topic);
+        bool wildcards = node->node.depth > 0 || !topic_is_dollar(topic);
         if (wildcards && node->multi != NULL)
             found += collect(&store->builder, node->multi);
-        if (depth == levels.count) {
+        if (node->node.depth == search.levels.count) {
             found += collect(&store->builder, node);
             continue;
         }
         if (wildcards && node->plus != NULL)
             stack[used++] = node->plus;
-        struct topic_node *child = topic_trie_child(&store->trie, &node->node, levels.level[depth]);
+        struct topic_node *child = next_child(&search, &store->trie, &node->node);
         if (child != NULL)
             stack[used++] = node_of(child);
     }
@@ -411,7 +439,7 @@ const struct match_set *subscriptions_match(struct subscriptions *store, struct 
     const struct match_set *set = match_cache_get(&store->cache, topic, hash);
     if (set != NULL)
         return set;
-    set = search(store, topic);
+    set = find_matches(store, topic);
     match_cache_put(&store->cache, topic, hash, set);
     return set;
 }

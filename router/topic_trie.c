@@ -1,4 +1,5 @@
-/* A trie by topic level, its nodes in one keyed table. */
+/* A trie by topic level, its nodes in one keyed table. A node's hash is made of its parent's and
+ * its level, so that the hash of a whole name is known without a look at any node. */
 #include "router/topic_trie.h"
 
 #include "common/verify.h"
@@ -37,13 +38,9 @@ void topic_trie_free(struct topic_trie *trie)
     *trie = (struct topic_trie){0};
 }
 
-static uint64_t child_hash(const struct topic_node *parent, struct slice level)
-{
-    return keyed_hash_pair((uintptr_t)parent, level.data, level.len);
-}
-
-static struct topic_node *find_child(const struct topic_trie *trie, const struct topic_node *parent,
-                                     struct slice level, uint64_t hash)
+struct topic_node *topic_trie_child_hashed(const struct topic_trie *trie,
+                                           const struct topic_node *parent, struct slice level,
+                                           uint64_t hash)
 {
     struct keyed_node *link = keyed_table_find(&trie->nodes, hash);
 
@@ -58,17 +55,44 @@ static struct topic_node *find_child(const struct topic_trie *trie, const struct
 struct topic_node *topic_trie_child(const struct topic_trie *trie, const struct topic_node *parent,
                                     struct slice level)
 {
-    return find_child(trie, parent, level, child_hash(parent, level));
+    return topic_trie_child_hashed(trie, parent, level, topic_trie_hash(parent->link.hash, level));
+}
+
+/* Whether the levels from the root to node are the first count ones of levels. */
+static bool is_path(const struct topic_trie *trie, const struct topic_node *node,
+                    const struct slice *levels, uint32_t count)
+{
+    if (node->depth != count)
+        return false;
+    for (; count > 0; node = node->parent) {
+        if (!slice_equal(topic_node_level(trie, node), levels[--count]))
+            return false;
+    }
+    return true;
+}
+
+static struct topic_node *find_path(const struct topic_trie *trie, const struct slice *levels,
+                                    uint32_t count, uint64_t hash)
+{
+    struct keyed_node *link = keyed_table_find(&trie->nodes, hash);
+
+    for (; link != NULL; link = keyed_table_find_next(link)) {
+        struct topic_node *node = KEYED_ENTRY(link, struct topic_node, link);
+        if (is_path(trie, node, levels, count))
+            return node;
+    }
+    return NULL;
 }
 
 struct topic_node *topic_trie_find(const struct topic_trie *trie, struct slice topic)
 {
-    struct topic_node *node = trie->root;
-    struct slice level;
+    struct topic_levels levels;
+    uint64_t hash = 0;
 
-    while (node != NULL && topic_level_next(&topic, &level))
-        node = topic_trie_child(trie, node, level);
-    return node;
+    topic_levels_split(&levels, topic);
+    for (uint32_t i = 0; i < levels.count; i++)
+        hash = topic_trie_hash(hash, levels.level[i]);
+    return find_path(trie, levels.level, levels.count, hash);
 }
 
 static struct topic_node *add_child(struct topic_trie *trie, struct topic_node *parent,
@@ -84,16 +108,26 @@ static struct topic_node *add_child(struct topic_trie *trie, struct topic_node *
     return node;
 }
 
+/* Looks for the last node first, since most often it is there, and then for its ancestors. */
 struct topic_node *topic_trie_hold(struct topic_trie *trie, struct slice topic)
 {
-    struct topic_node *node = trie->root;
-    struct slice level;
+    uint64_t hashes[TOPIC_LEVELS_MAX];
+    struct topic_levels levels;
+    struct topic_node *node = NULL;
+    uint64_t hash = 0;
 
-    while (topic_level_next(&topic, &level)) {
-        uint64_t hash = child_hash(node, level);
-        struct topic_node *child = find_child(trie, node, level, hash);
-        node = child != NULL ? child : add_child(trie, node, level, hash);
+    topic_levels_split(&levels, topic);
+    for (uint32_t i = 0; i < levels.count; i++) {
+        hashes[i] = hash = topic_trie_hash(hash, levels.level[i]);
+        keyed_table_prefetch(&trie->nodes, hash);
     }
+    uint32_t depth = levels.count;
+    while (depth > 0 && node == NULL) {
+        node = find_path(trie, levels.level, depth, hashes[depth - 1]);
+        depth -= node == NULL;
+    }
+    for (node = node != NULL ? node : trie->root; depth < levels.count; depth++)
+        node = add_child(trie, node, levels.level[depth], hashes[depth]);
     node->holds++;
     return node;
 }

@@ -43,6 +43,18 @@ static inline struct slice topic_node_level(const struct topic_trie *trie,
 struct topic_node *topic_trie_child(const struct topic_trie *trie, const struct topic_node *parent,
                                     struct slice level);
 
+/* The hash of parent's child with that level; parent is the hash of the parent, 0 for the root.
+ * With it a path is looked up without its beginning, and loaded before it is needed. */
+static inline uint64_t topic_trie_hash(uint64_t parent, struct slice level)
+{
+    return keyed_hash_pair(parent, level.data, level.len);
+}
+
+/* The same as topic_trie_child(), for who knows the hash already. */
+struct topic_node *topic_trie_child_hashed(const struct topic_trie *trie,
+                                           const struct topic_node *parent, struct slice level,
+                                           uint64_t hash);
+
 /* The node of that name or filter, or NULL. */
 struct topic_node *topic_trie_find(const struct topic_trie *trie, struct slice topic);
 
