@@ -111,8 +111,7 @@ int control_take_fd(struct control *c)
     return fd;
 }
 
-/* Receives one packet and handles it; false when there was none or the channel ended. */
-static bool control_receive(struct control *c)
+bool control_receive(struct control *c)
 {
     static uint8_t packet[sizeof(struct frame_header) + CONTROL_BODY_MAX];
     struct iovec iov = {.iov_base = packet, .iov_len = sizeof(packet)};

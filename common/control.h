@@ -46,6 +46,10 @@ bool control_send(struct control *c, struct buf *frame, int fd);
 /* The descriptor that came with the message being handled, now the caller's; -1 when none. */
 int control_take_fd(struct control *c);
 
+/* Reads and handles one message that is there already; false when there was none, or the channel
+ * ended. For what a dead child said last. */
+bool control_receive(struct control *c);
+
 /* Reads and handles messages, waiting, until *done: for a child's start, before it has a loop. */
 void control_receive_until(struct control *c, const bool *done);
 

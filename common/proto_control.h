@@ -17,7 +17,8 @@ enum file_kind {
     FILE_ACL,            /* router: acl_file; name is the path as configured */
     FILE_ACL_INCLUDE,    /* router: a file that an acl_file includes; name as written there */
     FILE_PASSWORD,       /* authd: password_file */
-    FILE_JWKS,           /* authd: access_jwks_file, jwt_jwks_file */
+    FILE_JWKS,           /* authd: access_jwks_file */
+    FILE_JWT_JWKS,       /* authd: jwt_jwks_file */
     FILE_KEY,            /* persistd: the key-encryption key */
     FILE_PASSPHRASE,     /* persistd: a passphrase instead */
     FILE_DATA_DIRECTORY, /* persistd */
@@ -38,6 +39,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define LISTENER_USERNAME_AS_CLIENTID (1u << 4)
 #define LISTENER_NODELAY              (1u << 5)
 #define LISTENER_RETAIN_AVAILABLE     (1u << 6)
+#define LISTENER_ASSIGN_CLIENTID      (1u << 7) /* allow_zero_length_clientid */
 
 /* Sandbox of the child: the same message for all. */
 #define FIELDS_mc_sandbox(F)                                                                       \
@@ -45,12 +47,17 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u8, debug, 1) /* name a violating system call instead of dying at once */                    \
     F(u32, uid, UINT32_MAX)                                                                        \
     F(u32, gid, UINT32_MAX)                                                                        \
+    F(u32, parent, UINT32_MAX) /* the master's process id */                                       \
     F(u32, max_files, UINT32_MAX)                                                                  \
     F(blob, chroot_dir, MQTT_STRING_MAX)
 
-#define FIELDS_mc_log(F) F(u8, level, LEVEL_DEBUG)
+#define FIELDS_mc_log(F)                                                                           \
+    F(u8, level, LEVEL_DEBUG)                                                                      \
+    F(u8, connections, 1) /* connection_messages: log clients that come and go */
 
-/* One listener. Sent to its workers with the listening socket, to router and authd without. */
+/* One listener. Sent to its workers with the listening socket, to router and authd without. A
+ * listener may have several sockets (a host name with several addresses): its workers then get the
+ * message with the same id once for each, and accept from all of them. */
 #define FIELDS_mc_listener(F)                                                                      \
     F(u16, id, LISTENERS_MAX - 1)                                                                  \
     F(u8, protocol, PROTOCOL_WEBSOCKETS)                                                           \
@@ -64,9 +71,11 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u16, receive_maximum, UINT16_MAX)                                                            \
     F(u16, keepalive_max, UINT16_MAX)                                                              \
     F(u32, connect_timeout_ms, UINT32_MAX)                                                         \
+    F(u32, message_size_limit, MQTT_PACKET_MAX) /* of a payload; 0: no limit of its own */         \
     F(blob, name, NAME_MAX_BYTES) /* for logs: "1883", "[::1]:1883", the socket's path */          \
     F(blob, path, NAME_MAX_BYTES) /* WebSocket: the path that upgrades */                          \
     F(blob, mount_point, MQTT_STRING_MAX)                                                          \
+    F(blob, auto_id_prefix, NAME_MAX_BYTES)                                                        \
     F(blob, origins, TEXT_MAX)         /* WebSocket: allowed Origins, one a line; empty: any */    \
     F(blob, trusted_proxies, TEXT_MAX) /* addresses, networks or uid:N, one a line */
 
@@ -121,8 +130,10 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(blob, access_audience, TEXT_MAX)                                                             \
     F(blob, jwt_settings, TEXT_MAX) /* name value, one a line */
 
+/* listener: the one that the file is for (per_listener_settings); LISTENERS_MAX: all of them. */
 #define FIELDS_mc_file(F)                                                                          \
     F(u8, kind, FILE_KIND_COUNT - 1)                                                               \
+    F(u16, listener, LISTENERS_MAX)                                                                \
     F(blob, name, MQTT_STRING_MAX)
 
 /* A data channel to another process; the descriptor is the channel's end. Replaces the one that
@@ -147,8 +158,12 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, id, UINT32_MAX)                                                                         \
     F(blob, verb, NAME_MAX_BYTES)                                                                  \
     F(blob, argument, CONTROL_ARGUMENT_MAX)
-/* persistd: one audit event of another process, a JSON object without the chain fields. */
-#define FIELDS_mc_audit(F) F(blob, event, CONTROL_ARGUMENT_MAX)
+/* persistd: one audit event of a process, a JSON object without time and chain. Which process it
+ * was is said by the channel that the event came on. */
+#define FIELDS_mc_audit(F)                                                                         \
+    F(u8, role, ROLE_COUNT - 1)                                                                    \
+    F(u32, pid, UINT32_MAX)                                                                        \
+    F(blob, event, CONTROL_ARGUMENT_MAX)
 
 #define CONTROL_ARGUMENT_MAX 32768u
 

@@ -1,0 +1,155 @@
+/* Files that children use: opened by the master, parsed by the child. */
+#include "master/files.h"
+
+#include "common/descriptor.h"
+#include "common/verify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { POLICY_FILE_MAX = 64 * 1024 * 1024 };
+
+void files_add(struct file_set *set, enum file_kind kind, unsigned listener, const char *name,
+               int fd)
+{
+    struct opened_file *files = realloc(set->files, (set->count + 1) * sizeof(*files));
+    char *copy = strdup(name);
+
+    VERIFY(files != NULL && copy != NULL);
+    set->files = files;
+    files[set->count++] =
+        (struct opened_file){.kind = kind, .listener = listener, .name = copy, .fd = fd};
+}
+
+void files_close(struct file_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        close(set->files[i].fd);
+        free(set->files[i].name);
+    }
+    free(set->files);
+    *set = (struct file_set){0};
+}
+
+enum role files_role(enum file_kind kind)
+{
+    switch (kind) {
+    case FILE_ACL:
+    case FILE_ACL_INCLUDE:
+        return ROLE_ROUTER;
+    case FILE_PASSWORD:
+    case FILE_JWKS:
+    case FILE_JWT_JWKS:
+        return ROLE_AUTHD;
+    default:
+        return ROLE_PERSISTD;
+    }
+}
+
+int files_open(const char *path, int flags, struct stat *status)
+{
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0 && errno == EACCES && stat(path, status) == 0) {
+        /* root without the capability to override modes: go as the owner */
+        setfsgid(status->st_gid);
+        setfsuid(status->st_uid);
+        fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        int error = errno;
+        setfsuid(geteuid());
+        setfsgid(getegid());
+        errno = error;
+    }
+    if (fd >= 0 && fstat(fd, status) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* A copy in memory that nobody can change; its bytes do not pass through this process. */
+static int sealed_copy(int fd, size_t size)
+{
+    int copy = memfd_create("bulkhead-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    off_t at = 0;
+
+    while (copy >= 0 && (size_t)at < size) {
+        ssize_t sent = sendfile(copy, fd, &at, size - (size_t)at);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0) {
+            close(copy);
+            errno = sent < 0 ? errno : EIO;
+            return -1;
+        }
+    }
+    if (copy >= 0)
+        VERIFY(fcntl(copy, F_ADD_SEALS,
+                     F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0);
+    return copy;
+}
+
+static bool open_policy(struct file_set *set, enum file_kind kind, unsigned listener,
+                        const char *what, const char *path)
+{
+    struct stat status;
+    int copy = -1;
+    int fd = files_open(path, O_RDONLY, &status);
+
+    if (fd < 0)
+        log_error("%s %s: %s; it decides who may do what, so nothing is served without it", what,
+                  path, strerror(errno));
+    else if (!S_ISREG(status.st_mode))
+        log_error("%s %s is not a file", what, path);
+    else if (status.st_size == 0)
+        log_error("%s %s is empty; was writing it interrupted?", what, path);
+    else if (status.st_size > POLICY_FILE_MAX)
+        log_error("%s %s is greater than %d bytes", what, path, POLICY_FILE_MAX);
+    else if ((copy = sealed_copy(fd, (size_t)status.st_size)) < 0)
+        log_error("%s %s: cannot copy it: %s", what, path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (copy >= 0)
+        files_add(set, kind, listener, path, copy);
+    return copy >= 0;
+}
+
+static bool open_security(const struct security_config *security, unsigned listener,
+                          struct file_set *set)
+{
+    bool good = true;
+
+    if (security->acl_file != NULL)
+        good = open_policy(set, FILE_ACL, listener, "acl_file", security->acl_file);
+    if (security->password_file != NULL)
+        good &= open_policy(set, FILE_PASSWORD, listener, "password_file", security->password_file);
+    return good;
+}
+
+bool files_open_policies(const struct config *config, struct file_set *set)
+{
+    bool good = true;
+
+    *set = (struct file_set){0};
+    if (!config->per_listener_settings)
+        good = open_security(&config->security, LISTENERS_MAX, set);
+    for (unsigned i = 0; i < config->listener_count && config->per_listener_settings; i++)
+        good &= open_security(&config->listeners[i]->security, i, set);
+    if (config->access_jwks_file != NULL)
+        good &= open_policy(set, FILE_JWKS, LISTENERS_MAX, "access_jwks_file",
+                            config->access_jwks_file);
+    if (config->jwt_jwks_file != NULL)
+        good &= open_policy(set, FILE_JWT_JWKS, LISTENERS_MAX, "jwt_jwks_file",
+                            config->jwt_jwks_file);
+    if (!good)
+        files_close(set);
+    return good;
+}

@@ -1,0 +1,45 @@
+/* Files that children use: opened here, parsed there. */
+#ifndef BULKHEAD_MASTER_FILES_H
+#define BULKHEAD_MASTER_FILES_H
+
+#include "common/proto_control.h"
+#include "master/config.h"
+#include "master/identity.h"
+
+#include <sys/stat.h>
+
+struct opened_file {
+    enum file_kind kind;
+    unsigned listener; /* whose it is; LISTENERS_MAX: every listener's */
+    char *name;        /* as configured */
+    int fd;
+};
+
+struct file_set {
+    struct opened_file *files;
+    size_t count;
+};
+
+/* Opens what the router and authd parse: access rules, passwords, token keys. They are copies that
+ * do not change any more: a replacement of a process gets what the last reload accepted. False,
+ * with the reasons logged, when one is missing, empty or cannot be read. */
+bool files_open_policies(const struct config *config, struct file_set *set);
+
+/* Opens what persistd uses: the data directory, which it takes over when it is new, and the key. */
+bool files_open_store(const struct config *config, const struct identities *ids,
+                      struct file_set *set);
+
+void files_close(struct file_set *set);
+
+/* The role that gets files of a kind. */
+enum role files_role(enum file_kind kind);
+
+/* Opens a file for reading, as its owner where modes keep root out; *status is what fstat says. -1
+ * with errno when that fails. */
+int files_open(const char *path, int flags, struct stat *status);
+
+/* Adds an open file, which the set owns from now on. */
+void files_add(struct file_set *set, enum file_kind kind, unsigned listener, const char *name,
+               int fd);
+
+#endif

@@ -1,0 +1,154 @@
+/* The data directory: opened for persistd, and made its own when it is new. */
+#include "master/files.h"
+
+#include "common/child.h"
+#include "master/key_source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* 1: nothing in it; 0: something; -1: cannot be read. */
+static int directory_is_empty(int fd)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = copy >= 0 ? fdopendir(copy) : NULL;
+    const struct dirent *entry = NULL;
+    int empty = 1;
+
+    if (directory == NULL)
+        return -1;
+    while (empty == 1 && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            strcmp(entry->d_name, "lost+found") != 0)
+            empty = 0;
+    }
+    closedir(directory);
+    return empty;
+}
+
+/* Without the capability to give files away: by the group, which root may join. */
+static bool share_with_group(int fd, gid_t gid)
+{
+    gid_t groups[64];
+    int count = getgroups(64, groups);
+    bool good = count >= 0 && setgroups(1, &gid) == 0 && fchown(fd, (uid_t)-1, gid) == 0 &&
+                fchmod(fd, 0770) == 0;
+    int error = errno;
+
+    if (count >= 0)
+        setgroups((size_t)count, groups);
+    errno = error;
+    return good;
+}
+
+static bool take_over(int fd, const char *path, const struct identity *owner)
+{
+    if ((fchown(fd, owner->uid, owner->gid) == 0 && fchmod(fd, 0700) == 0) ||
+        (errno == EPERM && share_with_group(fd, owner->gid)))
+        return true;
+    log_error("cannot give the empty data directory %s to its process (%s): chown %u:%u %s", path,
+              strerror(errno), owner->uid, owner->gid, path);
+    return false;
+}
+
+static bool may_write(const struct stat *status, const struct identity *who)
+{
+    return (status->st_uid == who->uid && (status->st_mode & 0700) == 0700) ||
+           (status->st_gid == who->gid && (status->st_mode & 0070) == 0070);
+}
+
+/* Full tier: the directory must be persistd's. */
+static bool settle_owner(int fd, const char *path, const struct stat *status,
+                         const struct identity *owner, int empty)
+{
+    if (may_write(status, owner))
+        return true;
+    if (empty == 1 && status->st_uid == 0)
+        return take_over(fd, path, owner);
+    log_error("the data directory %s belongs to user %u%s; nothing in it was touched. Use an empty "
+              "directory; or if what it holds is Bulkhead's: chown -R %u:%u %s",
+              path, status->st_uid, empty == 1 ? "" : " and holds files", owner->uid, owner->gid,
+              path);
+    return false;
+}
+
+static bool is_usable(int fd, const char *path)
+{
+    if (faccessat(fd, ".", R_OK | W_OK | X_OK, AT_EACCESS) == 0)
+        return true;
+    log_error("the data directory %s cannot be written by user %u (%s): chown %u:%u %s", path,
+              geteuid(), strerror(errno), geteuid(), getegid(), path);
+    return false;
+}
+
+static int open_directory(const char *path, struct stat *status)
+{
+    int fd = files_open(path, O_RDONLY | O_DIRECTORY, status);
+
+    if (fd < 0 && errno == ENOENT && mkdir(path, 0700) == 0)
+        fd = files_open(path, O_RDONLY | O_DIRECTORY, status);
+    if (fd < 0)
+        log_error("the data directory %s: %s", path, strerror(errno));
+    return fd;
+}
+
+static bool open_data_directory(const struct config *config, const struct identities *ids,
+                                struct file_set *set, bool *is_new)
+{
+    const char *path = config->persistence_location != NULL ? config->persistence_location : ".";
+    struct stat status;
+    int fd = open_directory(path, &status);
+
+    if (fd < 0)
+        return false;
+    int empty = directory_is_empty(fd);
+    *is_new = empty == 1;
+    bool good = ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty)
+                          : is_usable(fd, path);
+    if (good)
+        files_add(set, FILE_DATA_DIRECTORY, LISTENERS_MAX, path, fd);
+    else
+        close(fd);
+    return good;
+}
+
+static bool open_guard(const struct config *config, const struct identities *ids,
+                       struct file_set *set)
+{
+    struct stat status;
+
+    if (config->rollback_guard == NULL)
+        return true;
+    int fd = open_directory(config->rollback_guard, &status);
+    if (fd < 0)
+        return false;
+    bool good = ids->full ? settle_owner(fd, config->rollback_guard, &status, &ids->persistd,
+                                         directory_is_empty(fd))
+                          : is_usable(fd, config->rollback_guard);
+    if (good)
+        files_add(set, FILE_ROLLBACK_GUARD, LISTENERS_MAX, config->rollback_guard, fd);
+    else
+        close(fd);
+    return good;
+}
+
+bool files_open_store(const struct config *config, const struct identities *ids,
+                      struct file_set *set)
+{
+    bool is_new = false;
+
+    *set = (struct file_set){0};
+    if (!config->persistence)
+        return true;
+    bool good = open_data_directory(config, ids, set, &is_new) && open_guard(config, ids, set) &&
+                key_open(config, is_new, set);
+    if (!good)
+        files_close(set);
+    return good;
+}

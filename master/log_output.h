@@ -1,0 +1,27 @@
+/* Where the broker's log goes: one line for each record, made here for all processes. */
+#ifndef BULKHEAD_MASTER_LOG_OUTPUT_H
+#define BULKHEAD_MASTER_LOG_OUTPUT_H
+
+#include "common/slice.h"
+#include "master/config.h"
+
+#include <sys/types.h>
+
+/* Writes as the configuration says from now on, and takes what this process logs. False, with the
+ * reason logged to what was there before, when the file or syslog cannot be opened. */
+bool log_output_open(const struct config *config);
+
+/* Closes and opens the log file: it was renamed. */
+void log_output_reopen(void);
+
+/* One record. pid 0: the master's own. It is never waited for: what a destination does not take at
+ * once is dropped and counted. */
+void log_output_write(int level, const char *process, pid_t pid, struct slice text);
+
+/* Says on standard error that the broker serves, also where no log goes there. */
+void log_output_ready(void);
+
+/* The most verbose level that is written anywhere: what children need to send. */
+int log_output_level(void);
+
+#endif

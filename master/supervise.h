@@ -1,0 +1,25 @@
+/* Starting, watching, replacing and stopping the children. */
+#ifndef BULKHEAD_MASTER_SUPERVISE_H
+#define BULKHEAD_MASTER_SUPERVISE_H
+
+#include "master/master.h"
+
+/* Makes the list of processes that the configuration asks for, and starts the first. */
+void supervise_start(struct master *m);
+
+/* Starts every process whose turn it is: persistd, then the router, authd, then workers. */
+void supervise_advance(struct master *m);
+
+/* A child said that it is ready. */
+void supervise_ready(struct process *p);
+
+/* Sets up a process that was just spawned and lets it start (setup.c). */
+void setup_process(struct process *p);
+
+/* Sends the processes' settings again after a reload (setup.c). */
+void setup_again(struct process *p);
+
+/* Makes the data channels between a process that was just spawned and those that run (peers.c). */
+void peers_connect(struct process *p);
+
+#endif
