@@ -47,7 +47,6 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u8, debug, 1) /* name a violating system call instead of dying at once */                    \
     F(u32, uid, UINT32_MAX)                                                                        \
     F(u32, gid, UINT32_MAX)                                                                        \
-    F(u32, parent, UINT32_MAX) /* the master's process id */                                       \
     F(u32, max_files, UINT32_MAX)                                                                  \
     F(blob, chroot_dir, MQTT_STRING_MAX)
 

@@ -168,7 +168,7 @@ struct config {
     bool own_directives; /* something that a plain mosquitto.conf does not have was used */
     struct config_place set[OPTIONS_MAX];
     struct listener_config *current; /* that listener directives apply to */
-    char *file; /* the main one; NULL: none */
+    char *file;                      /* the main one; NULL: none */
     struct config_text *texts;
     unsigned include_depth; /* 0 in the main file */
     unsigned errors;

@@ -16,8 +16,8 @@ static void complain_unknown(struct config *config, struct config_place place, c
     const char *nearest = config_option_nearest(name);
 
     if (nearest != NULL)
-        config_problem(config, LEVEL_ERROR, place,
-                       "unknown directive '%.64s'; did you mean '%s'?", name, nearest);
+        config_problem(config, LEVEL_ERROR, place, "unknown directive '%.64s'; did you mean '%s'?",
+                       name, nearest);
     else
         config_problem(config, LEVEL_ERROR, place, "unknown directive '%.64s'", name);
 }
@@ -203,7 +203,8 @@ static void check_listener(struct config *config, struct listener_config *listen
         config_problem(config, LEVEL_ERROR, place_of(listener, "websocket_path"),
                        "websocket_path must begin with / and have at most %u bytes",
                        NAME_MAX_BYTES);
-    if (!websockets && (place_of(listener, "websocket_path").file != NULL) && listener->place.file != NULL)
+    if (!websockets && (place_of(listener, "websocket_path").file != NULL) &&
+        listener->place.file != NULL)
         config_problem(config, LEVEL_WARNING, place_of(listener, "websocket_path"),
                        "websocket_path has no effect without `protocol websockets`");
     if (config->protected_mode && listener->security.allow_anonymous)

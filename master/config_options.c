@@ -4,20 +4,46 @@
 
 #include "master/config_refused.h"
 
-#define AT(field)          .offset = offsetof(struct config, field)
-#define AT_SECURITY(field) .scope = SCOPE_SECURITY, .offset = offsetof(struct security_config, field)
-#define AT_LISTENER(field) .scope = SCOPE_LISTENER, .offset = offsetof(struct listener_config, field)
+#define AT(field) .offset = offsetof(struct config, field)
+#define AT_SECURITY(field)                                                                         \
+    .scope = SCOPE_SECURITY, .offset = offsetof(struct security_config, field)
+#define AT_LISTENER(field)                                                                         \
+    .scope = SCOPE_LISTENER, .offset = offsetof(struct listener_config, field)
 #define AT_INHERITED(field)                                                                        \
     .scope = SCOPE_INHERITED, .offset = offsetof(struct listener_config, field)
 
-#define SECTION(title)  {.name = title, .type = OPTION_SECTION}
-#define BOOL(n, ...)    {.name = n, .type = OPTION_BOOL, __VA_ARGS__}
-#define NUMBER(n, ...)  {.name = n, .type = OPTION_NUMBER, __VA_ARGS__}
-#define SIZE(n, ...)    {.name = n, .type = OPTION_SIZE, __VA_ARGS__}
-#define TIME(n, ...)    {.name = n, .type = OPTION_DURATION, __VA_ARGS__}
-#define TEXT(n, ...)    {.name = n, .type = OPTION_TEXT, __VA_ARGS__}
-#define LINES(n, ...)   {.name = n, .type = OPTION_LINES, __VA_ARGS__}
-#define SPECIAL(n, ...) {.name = n, .type = OPTION_SPECIAL, __VA_ARGS__}
+#define SECTION(title)                                                                             \
+    {                                                                                              \
+        .name = title, .type = OPTION_SECTION                                                      \
+    }
+#define BOOL(n, ...)                                                                               \
+    {                                                                                              \
+        .name = n, .type = OPTION_BOOL, __VA_ARGS__                                                \
+    }
+#define NUMBER(n, ...)                                                                             \
+    {                                                                                              \
+        .name = n, .type = OPTION_NUMBER, __VA_ARGS__                                              \
+    }
+#define SIZE(n, ...)                                                                               \
+    {                                                                                              \
+        .name = n, .type = OPTION_SIZE, __VA_ARGS__                                                \
+    }
+#define TIME(n, ...)                                                                               \
+    {                                                                                              \
+        .name = n, .type = OPTION_DURATION, __VA_ARGS__                                            \
+    }
+#define TEXT(n, ...)                                                                               \
+    {                                                                                              \
+        .name = n, .type = OPTION_TEXT, __VA_ARGS__                                                \
+    }
+#define LINES(n, ...)                                                                              \
+    {                                                                                              \
+        .name = n, .type = OPTION_LINES, __VA_ARGS__                                               \
+    }
+#define SPECIAL(n, ...)                                                                            \
+    {                                                                                              \
+        .name = n, .type = OPTION_SPECIAL, __VA_ARGS__                                             \
+    }
 #define CHOICE(n, list, ...)                                                                       \
     {                                                                                              \
         .name = n, .type = OPTION_CHOICE, .choices = list, __VA_ARGS__                             \
@@ -43,8 +69,13 @@ const struct option config_options[] = {
          .help = "Listen on this network interface only."),
     CHOICE("socket_domain", "any|ipv4|ipv6", AT_LISTENER(socket_domain), .value = "any",
            .help = "Listen on one IP version only."),
-    {.name = "socket_mode", .type = OPTION_OCTAL, AT_INHERITED(socket_mode), .value = "0660", OWN,
-     RANGE(0, 0777), .help = "Mode of a unix socket, octal."},
+    {.name = "socket_mode",
+     .type = OPTION_OCTAL,
+     AT_INHERITED(socket_mode),
+     .value = "0660",
+     OWN,
+     RANGE(0, 0777),
+     .help = "Mode of a unix socket, octal."},
     TEXT("socket_group", AT_INHERITED(socket_group), OWN,
          .help = "Group (name or number) that owns a unix socket."),
     CHOICE("protocol", "mqtt|websockets", AT_LISTENER(protocol), .value = "mqtt",
@@ -139,8 +170,7 @@ const struct option config_options[] = {
     NUMBER("max_keepalive", AT(max_keepalive), RANGE(10, UINT16_MAX),
            .help = "Greatest keep-alive, seconds; MQTT 5 clients that ask for more, or for none, "
                    "are told this one. Default: 60 on WebSocket listeners, 65535 on others."),
-    NUMBER("max_inflight_messages", AT(max_inflight_messages), .value = "20",
-           RANGE(0, UINT16_MAX),
+    NUMBER("max_inflight_messages", AT(max_inflight_messages), .value = "20", RANGE(0, UINT16_MAX),
            .help = "QoS 1 and 2 messages under way to one client; 0: as many as it takes."),
     SIZE("max_inflight_bytes", AT(max_inflight_bytes), .value = "0", RANGE(0, UINT32_MAX),
          .help = "The same in bytes; 0: no limit."),
@@ -152,8 +182,10 @@ const struct option config_options[] = {
          .help = "Keep QoS 0 messages too for a client that is away."),
     BOOL("upgrade_outgoing_qos", AT(upgrade_outgoing_qos), .value = "false",
          .help = "Deliver with the subscription's QoS also when the publication's is lower."),
-    {.name = "persistent_client_expiration", .type = OPTION_EXPIRATION,
-     AT(persistent_client_expiration), RANGE(0, UINT32_MAX),
+    {.name = "persistent_client_expiration",
+     .type = OPTION_EXPIRATION,
+     AT(persistent_client_expiration),
+     RANGE(0, UINT32_MAX),
      .help = "Greatest life of a session without its client: a number and h, d, w, m or y. "
              "Default: as long as the client asks for."},
     BOOL("retain_available", AT(retain_available), .value = "true",
@@ -162,8 +194,8 @@ const struct option config_options[] = {
            RANGE(0, UINT32_MAX), .help = "Retained messages of one user; 0: no limit."),
     SIZE("max_retained_bytes", AT(max_retained_bytes), .value = "1G", OWN, RANGE(0, INT64_MAX),
          .help = "The same in bytes; 0: no limit."),
-    NUMBER("max_subscriptions", AT(max_subscriptions), .value = "100000", OWN,
-           RANGE(1, UINT32_MAX), .help = "Subscriptions of one session."),
+    NUMBER("max_subscriptions", AT(max_subscriptions), .value = "100000", OWN, RANGE(1, UINT32_MAX),
+           .help = "Subscriptions of one session."),
     SIZE("client_buffer", AT(client_buffer), .value = "2M", OWN, RANGE(4096, UINT32_MAX),
          .help = "Bytes that wait in a worker for one client that reads slowly."),
     NUMBER("max_unauthenticated", AT(max_unauthenticated), .value = "4096", OWN,
@@ -213,10 +245,14 @@ const struct option config_options[] = {
     SECTION("Audit"),
     BOOL("audit", AT(audit), .value = "true", OWN,
          .help = "Write the audit log (with `persistence true`, into the data directory)."),
-    LINES("audit_events", AT(audit_events), OWN,
-          .help = "Kinds of events to write. Default: all."),
-    {.name = "audit_dest", .type = OPTION_SET, .choices = "file|stderr|syslog", AT(audit_dest),
-     .value = "file", OWN, .help = "Where the events go, one or several."},
+    LINES("audit_events", AT(audit_events), OWN, .help = "Kinds of events to write. Default: all."),
+    {.name = "audit_dest",
+     .type = OPTION_SET,
+     .choices = "file|stderr|syslog",
+     AT(audit_dest),
+     .value = "file",
+     OWN,
+     .help = "Where the events go, one or several."},
     BOOL("audit_required", AT(audit_required), .value = "false", OWN,
          .help = "Let nobody connect while events cannot be written."),
     SIZE("audit_max_size", AT(audit_max_size), .value = "64M", OWN, RANGE(65536, INT64_MAX),

@@ -51,7 +51,9 @@ static void print_section(FILE *out, const struct option *option)
 static void print_supported(FILE *out, const struct option *option)
 {
     static const char *const marks[] = {
-        [SCOPE_GLOBAL] = "", [SCOPE_SECURITY] = "", [SCOPE_LISTENER] = " ᴸ",
+        [SCOPE_GLOBAL] = "",
+        [SCOPE_SECURITY] = "",
+        [SCOPE_LISTENER] = " ᴸ",
         [SCOPE_INHERITED] = " ᴸ",
     };
 

@@ -24,8 +24,7 @@
 
 #define CONFIG_IGNORED_OPTIONS                                                                     \
     {.name = "Accepted without effect", .type = OPTION_SECTION},                                   \
-        IGNORED("autosave_interval",                                                               \
-                "what is acknowledged is on disk already; see `durability`"),                      \
+        IGNORED("autosave_interval", "what is acknowledged is on disk already; see `durability`"), \
         IGNORED("autosave_on_changes",                                                             \
                 "what is acknowledged is on disk already; see `durability`"),                      \
         IGNORED("persistence_file", "the store is a directory: see `persistence_location`"),       \

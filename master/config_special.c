@@ -127,9 +127,9 @@ void config_take_log_dest(struct config *config, struct config_place place, char
                        "'%s' is not a log_dest: must be stderr, stdout, syslog, file PATH or none",
                        name);
     else if ((bit == LOG_TO_FILE) != (*value != '\0'))
-        config_problem(config, LEVEL_ERROR, place, bit == LOG_TO_FILE
-                                                       ? "log_dest file needs the file's path"
-                                                       : "log_dest has a word too many");
+        config_problem(config, LEVEL_ERROR, place,
+                       bit == LOG_TO_FILE ? "log_dest file needs the file's path"
+                                          : "log_dest has a word too many");
     else if (bit == LOG_TO_FILE && config->log_file != NULL)
         config_problem(config, LEVEL_ERROR, place, "there can be only one log file");
     else if (bit == LOG_TO_FILE)
@@ -144,10 +144,14 @@ void config_take_log_type(struct config *config, struct config_place place, char
         const char *name;
         unsigned levels;
     } types[] = {
-        {"error", 1 << LEVEL_ERROR},   {"warning", 1 << LEVEL_WARNING},
-        {"notice", 1 << LEVEL_NOTICE}, {"information", 1 << LEVEL_INFO},
-        {"debug", 1 << LEVEL_DEBUG},   {"all", ALL},
-        {"subscribe", 0},              {"unsubscribe", 0},
+        {"error", 1 << LEVEL_ERROR},
+        {"warning", 1 << LEVEL_WARNING},
+        {"notice", 1 << LEVEL_NOTICE},
+        {"information", 1 << LEVEL_INFO},
+        {"debug", 1 << LEVEL_DEBUG},
+        {"all", ALL},
+        {"subscribe", 0},
+        {"unsubscribe", 0},
         {"websockets", 0},
     };
 

@@ -92,8 +92,8 @@ static int sealed_copy(int fd, size_t size)
         }
     }
     if (copy >= 0)
-        VERIFY(fcntl(copy, F_ADD_SEALS,
-                     F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0);
+        VERIFY(fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) ==
+               0);
     return copy;
 }
 
@@ -147,8 +147,8 @@ bool files_open_policies(const struct config *config, struct file_set *set)
         good &= open_policy(set, FILE_JWKS, LISTENERS_MAX, "access_jwks_file",
                             config->access_jwks_file);
     if (config->jwt_jwks_file != NULL)
-        good &= open_policy(set, FILE_JWT_JWKS, LISTENERS_MAX, "jwt_jwks_file",
-                            config->jwt_jwks_file);
+        good &=
+            open_policy(set, FILE_JWT_JWKS, LISTENERS_MAX, "jwt_jwks_file", config->jwt_jwks_file);
     if (!good)
         files_close(set);
     return good;

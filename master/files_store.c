@@ -109,8 +109,8 @@ static bool open_data_directory(const struct config *config, const struct identi
         return false;
     int empty = directory_is_empty(fd);
     *is_new = empty == 1;
-    bool good = ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty)
-                          : is_usable(fd, path);
+    bool good =
+        ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty) : is_usable(fd, path);
     if (good)
         files_add(set, FILE_DATA_DIRECTORY, LISTENERS_MAX, path, fd);
     else

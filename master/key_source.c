@@ -165,8 +165,8 @@ bool key_open(const struct config *config, bool store_is_new, struct file_set *s
     if (config->key_file != NULL)
         return open_secret(set, FILE_KEY, "key_file", config->key_file, true);
     if (config->key_passphrase_file != NULL)
-        return open_secret(set, FILE_PASSPHRASE, "key_passphrase_file",
-                           config->key_passphrase_file, true);
+        return open_secret(set, FILE_PASSPHRASE, "key_passphrase_file", config->key_passphrase_file,
+                           true);
     if (credentials != NULL) {
         snprintf(path, sizeof(path), "%s/bulkhead_key", credentials);
         if (access(path, F_OK) == 0)

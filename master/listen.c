@@ -149,8 +149,8 @@ static bool listen_unix(const struct listener_config *listener, struct listen_so
     if (lstat(address.sun_path, &status) == 0) {
         errno = EADDRINUSE;
         if (!S_ISSOCK(status.st_mode) || is_alive(&address))
-            return fail(listener, S_ISSOCK(status.st_mode) ? "cannot listen"
-                                                           : "the path is not a socket");
+            return fail(listener,
+                        S_ISSOCK(status.st_mode) ? "cannot listen" : "the path is not a socket");
         unlink(address.sun_path);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -170,8 +170,7 @@ static bool listen_unix(const struct listener_config *listener, struct listen_so
     return true;
 }
 
-bool listen_open(const struct listener_config *listener,
-                 struct listen_sockets *sockets)
+bool listen_open(const struct listener_config *listener, struct listen_sockets *sockets)
 {
     *sockets = (struct listen_sockets){.count = 0};
     if (listener->port == 0)

@@ -13,8 +13,7 @@ struct listen_sockets {
 
 /* Opens the sockets of a listener: one for each address that its host name has. False, with the
  * reason logged, when one of them cannot be had. */
-bool listen_open(const struct listener_config *listener,
-                 struct listen_sockets *sockets);
+bool listen_open(const struct listener_config *listener, struct listen_sockets *sockets);
 
 void listen_close(const struct listener_config *listener, struct listen_sockets *sockets);
 

@@ -8,7 +8,11 @@
 static size_t decode(const uint8_t *at, size_t left, uint32_t *character)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : at[0] >> 3 == 30 ? 4 : 0;
+    size_t len = at[0] < 0x80       ? 1
+                 : at[0] >> 5 == 6  ? 2
+                 : at[0] >> 4 == 14 ? 3
+                 : at[0] >> 3 == 30 ? 4
+                                    : 0;
 
     if (len == 0 || len > left)
         return 0;
@@ -28,23 +32,23 @@ static bool is_hidden(uint32_t c)
     static const struct {
         uint32_t first, last;
     } ranges[] = {
-        {0x7f, 0xa0},       /* DEL, C1 controls, no-break space */
-        {0xad, 0xad},       /* soft hyphen */
-        {0x34f, 0x34f},     /* grapheme joiner */
-        {0x61c, 0x61c},     /* Arabic letter mark */
-        {0x115f, 0x1160},   /* Hangul fillers */
-        {0x17b4, 0x17b5},   /* Khmer inherent vowels */
-        {0x180b, 0x180f},   /* Mongolian selectors */
-        {0x2000, 0x200f},   /* spaces, zero width, direction marks */
-        {0x2028, 0x202f},   /* separators, embeddings and overrides */
-        {0x205f, 0x206f},   /* invisible operators, isolates */
-        {0x3000, 0x3000},   /* ideographic space */
-        {0x3164, 0x3164},   /* Hangul filler */
-        {0xe000, 0xf8ff},   /* private use */
-        {0xfe00, 0xfe0f},   /* variation selectors */
-        {0xfeff, 0xfeff},   /* byte order mark */
-        {0xfff0, 0xffff},   /* specials */
-        {0x1d173, 0x1d17a}, /* musical controls */
+        {0x7f, 0xa0},        /* DEL, C1 controls, no-break space */
+        {0xad, 0xad},        /* soft hyphen */
+        {0x34f, 0x34f},      /* grapheme joiner */
+        {0x61c, 0x61c},      /* Arabic letter mark */
+        {0x115f, 0x1160},    /* Hangul fillers */
+        {0x17b4, 0x17b5},    /* Khmer inherent vowels */
+        {0x180b, 0x180f},    /* Mongolian selectors */
+        {0x2000, 0x200f},    /* spaces, zero width, direction marks */
+        {0x2028, 0x202f},    /* separators, embeddings and overrides */
+        {0x205f, 0x206f},    /* invisible operators, isolates */
+        {0x3000, 0x3000},    /* ideographic space */
+        {0x3164, 0x3164},    /* Hangul filler */
+        {0xe000, 0xf8ff},    /* private use */
+        {0xfe00, 0xfe0f},    /* variation selectors */
+        {0xfeff, 0xfeff},    /* byte order mark */
+        {0xfff0, 0xffff},    /* specials */
+        {0x1d173, 0x1d17a},  /* musical controls */
         {0xe0000, 0x10ffff}, /* tags, more selectors, private use */
     };
 

@@ -88,8 +88,7 @@ static void format_time(char *out, size_t size)
         snprintf(out, size, "%s.%03ld%.3s:%s", seconds, now.tv_nsec / 1000000, zone, zone + 3);
     } else if (output.time_format[0] == '\0') {
         snprintf(out, size, "%lld", (long long)now.tv_sec);
-    } else if (localtime_r(&now.tv_sec, &parts) == NULL ||
-               !format_own_time(out, size, &parts)) {
+    } else if (localtime_r(&now.tv_sec, &parts) == NULL || !format_own_time(out, size, &parts)) {
         out[0] = '\0';
     }
 }

@@ -27,7 +27,7 @@ struct master {
     struct file_set store;    /* for persistd */
     struct process *processes;
     size_t process_count;
-    bool serving;  /* was ready once */
+    bool serving; /* was ready once */
     bool stopping;
     int stop_stage;
     int exit_code;

@@ -24,13 +24,13 @@ struct process {
     unsigned listener; /* of a worker */
     char title[64];    /* for logs and ps: "router", "worker 1883 #0" */
     enum process_state state;
-    pid_t pid;   /* 0: none */
+    pid_t pid; /* 0: none */
     struct control control;
     ev_child exit;
     ev_timer restart; /* the back-off before the next start */
     ev_tstamp started_at, ready_at;
     unsigned restarts;
-    unsigned quick_deaths; /* in a row */
+    unsigned quick_deaths;   /* in a row */
     const char *kill_reason; /* why the master killed it; NULL: it did not */
     uint64_t ping_number;
     ev_tstamp ping_sent; /* since when an answer is awaited; 0: none is */

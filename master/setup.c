@@ -41,7 +41,6 @@ static void send_sandbox(struct process *p)
         .debug = m->config->sandbox_debug,
         .uid = id->uid,
         .gid = id->gid,
-        .parent = (uint32_t)getpid(),
         .max_files = descriptors_for(p),
         .chroot_dir = text_or_empty(m->config->chroot_dir),
     };
