@@ -88,7 +88,8 @@ static void child_on_closed(void *context, const char *why)
 {
     struct child *child = context;
     log_set_sink(NULL, NULL);
-    fprintf(stderr, "bulkhead-%s: control channel: %s\n", role_name(child->role), why);
+    if (!child->confined.filtered) /* a filter lets nothing out but through the channel */
+        fprintf(stderr, "bulkhead-%s: control channel: %s\n", role_name(child->role), why);
     _exit(EXIT_FAILURE);
 }
 

@@ -57,11 +57,12 @@ static void check_single_thread(void)
 
     if (status == NULL)
         return; /* no /proc here */
-    while (fgets(line, sizeof(line), status) != NULL)
+    while (fgets(line, sizeof(line), status) != NULL) {
         if (strncmp(line, "Threads:", 8) == 0 && strtol(line + 8, NULL, 10) != 1) {
             errno = EBUSY;
             sandbox_failed("threads exist already");
         }
+    }
     fclose(status);
 }
 
@@ -201,9 +202,10 @@ static void change_root(const struct sandbox_options *options)
 static bool empty_bounding_set(void)
 {
     for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
-         capability++)
+         capability++) {
         if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
             return false;
+    }
     return true;
 }
 
@@ -271,10 +273,11 @@ static void prove_full(const struct sandbox_options *options)
 static void bind_to_parent(const struct sandbox_options *options)
 {
     /* LeakSanitizer traces its own process. */
-    if (BULKHEAD_SECCOMP)
+    if (BULKHEAD_SECCOMP) {
         SANDBOX_STEP(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 &&
                          prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0,
                      "make the process not dumpable");
+    }
     int signal_number = 0;
     SANDBOX_STEP(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
                      prctl(PR_GET_PDEATHSIG, &signal_number, 0, 0, 0) == 0 &&

@@ -119,7 +119,8 @@ void sandbox_prove_landlock(const struct sandbox_options *options, int abi)
                  "proof: the root directory can be read");
     if (abi >= ABI_NETWORK)
         SANDBOX_STEP(connect_is_denied(), "proof: a connection can be made");
-    if (abi >= ABI_SCOPES)
+    if (abi >= ABI_SCOPES) {
         SANDBOX_STEP(kill(options->parent, 0) < 0 && errno == EPERM,
                      "proof: the master can be signalled");
+    }
 }

@@ -49,9 +49,10 @@ static void write_digest(FILE *out, const char *text)
 static void write_program(FILE *out, const char *name, const struct policy_program *program)
 {
     fprintf(out, "static const struct sock_filter %s[] = {\n", name);
-    for (size_t i = 0; i < program->length; i++)
+    for (size_t i = 0; i < program->length; i++) {
         fprintf(out, "    {0x%02x, %u, %u, 0x%08x},\n", program->code[i].code, program->code[i].jt,
                 program->code[i].jf, program->code[i].k);
+    }
     fprintf(out, "};\n\n");
 }
 
@@ -125,10 +126,11 @@ int main(int argc, char **argv)
         perror(output);
         return EXIT_FAILURE;
     }
-    if (names)
+    if (names) {
         write_names(out);
-    else
+    } else {
         compile_policy(out, argv[1], argv[2]);
+    }
     if (ferror(out) || fclose(out) != 0)
         fail("cannot write the output");
     return EXIT_SUCCESS;

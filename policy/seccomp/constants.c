@@ -191,8 +191,9 @@ bool policy_constant(const char *name, uint64_t *value)
 
 int policy_errno(const char *name)
 {
-    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         if (strcmp(errors[i].name, name) == 0)
             return errors[i].value;
+    }
     return 0;
 }

@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { ALTERNATIVES_MAX = 64 };
+
 static struct scmp_arg_cmp comparison(const struct policy_term *term)
 {
     switch (term->op) {
@@ -19,7 +21,7 @@ static struct scmp_arg_cmp comparison(const struct policy_term *term)
         return SCMP_CMP64(term->argument, SCMP_CMP_LT, term->value);
     case OP_LE:
         return SCMP_CMP64(term->argument, SCMP_CMP_LE, term->value);
-    case OP_ANY: /* a single bit, see add_group() */
+    case OP_ANY: /* a single bit by now */
         return SCMP_CMP64(term->argument, SCMP_CMP_MASKED_EQ, term->value, term->value);
     case OP_IN:
         return SCMP_CMP64(term->argument, SCMP_CMP_MASKED_EQ, ~term->value, 0);
@@ -27,41 +29,60 @@ static struct scmp_arg_cmp comparison(const struct policy_term *term)
     abort();
 }
 
-/* Adds one alternative. "Any of these bits" has no form in libseccomp when they are several: it
- * becomes one alternative for each bit. */
+static unsigned bits_of(const struct policy_term *term)
+{
+    return term->op == OP_ANY ? (unsigned)__builtin_popcountll(term->value) : 1;
+}
+
+/* The nth bit that is set. */
+static uint64_t nth_bit(uint64_t value, uint64_t n)
+{
+    while (n-- > 0)
+        value &= value - 1;
+    return value & (~value + 1);
+}
+
+/* Adds one alternative of a rule. "Any of these bits" has no form in libseccomp when they are
+ * several: it becomes one alternative for each bit. */
 static int add_group(scmp_filter_ctx filter, const struct policy_rule *rule,
-                     struct policy_group group)
+                     const struct policy_group *group)
 {
     struct scmp_arg_cmp comparisons[POLICY_TERMS_MAX];
+    uint64_t alternatives = 1;
 
-    for (unsigned i = 0; i < group.count; i++) {
-        uint64_t bits = group.terms[i].op == OP_ANY ? group.terms[i].value : 0;
-        if ((bits & (bits - 1)) == 0)
-            continue;
-        for (; bits != 0; bits &= bits - 1) {
-            group.terms[i].value = bits & (~bits + 1);
-            int result = add_group(filter, rule, group);
-            if (result != 0)
-                return result;
+    for (unsigned i = 0; i < group->count; i++)
+        alternatives *= bits_of(&group->terms[i]);
+    if (alternatives > ALTERNATIVES_MAX)
+        return -E2BIG;
+    for (uint64_t n = 0; n < alternatives; n++) {
+        uint64_t rest = n;
+        for (unsigned i = 0; i < group->count; i++) {
+            struct policy_term term = group->terms[i];
+            unsigned bits = bits_of(&term);
+            if (term.op == OP_ANY)
+                term.value = nth_bit(term.value, rest % bits);
+            rest /= bits;
+            comparisons[i] = comparison(&term);
         }
-        return 0;
+        int result = seccomp_rule_add_exact_array(filter, SCMP_ACT_ALLOW, rule->number,
+                                                  group->count, comparisons);
+        if (result != 0 && result != -EEXIST)
+            return result;
     }
-    for (unsigned i = 0; i < group.count; i++)
-        comparisons[i] = comparison(&group.terms[i]);
-    return seccomp_rule_add_exact_array(filter, SCMP_ACT_ALLOW, rule->number, group.count,
-                                        comparisons);
+    return 0;
 }
 
 static int add_rule(scmp_filter_ctx filter, const struct policy_rule *rule)
 {
-    if (rule->error > 0)
+    if (rule->error > 0) {
         return seccomp_rule_add_exact(filter, SCMP_ACT_ERRNO((uint32_t)rule->error), rule->number,
                                       0);
+    }
     if (rule->group_count == 0)
         return seccomp_rule_add_exact(filter, SCMP_ACT_ALLOW, rule->number, 0);
     for (unsigned i = 0; i < rule->group_count; i++) {
-        int result = add_group(filter, rule, rule->groups[i]);
-        if (result != 0 && result != -EEXIST)
+        int result = add_group(filter, rule, &rule->groups[i]);
+        if (result != 0)
             return result;
     }
     return 0;

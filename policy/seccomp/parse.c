@@ -64,47 +64,67 @@ static bool take_word(struct reader *r, char word[WORD_MAX_BYTES])
     return true;
 }
 
-static bool parse_value(struct reader *r, uint64_t *value, unsigned depth);
-
-static bool parse_operand(struct reader *r, uint64_t *value, unsigned depth)
+/* Takes the ~ that stand here: what the value after them is to be combined with by ^. */
+static uint64_t take_turns(struct reader *r)
 {
-    char word[WORD_MAX_BYTES];
+    uint64_t turned = 0;
 
-    if (depth > 8)
-        return wrong(r, "too many brackets");
-    if (take(r, "~")) {
-        if (!parse_operand(r, value, depth + 1))
-            return false;
-        *value = ~*value;
-        return true;
-    }
-    if (take(r, "("))
-        return parse_value(r, value, depth + 1) && (take(r, ")") || wrong(r, "a ) is missing"));
-    if (!take_word(r, word))
-        return false;
-    if (isdigit((unsigned char)word[0])) {
-        char *end;
-        errno = 0;
-        *value = strtoull(word, &end, 0);
-        return (errno == 0 && *end == '\0') || wrong(r, "\"%s\" is not a number", word);
-    }
-    return policy_constant(word, value) || wrong(r, "unknown constant \"%s\"", word);
+    while (take(r, "~"))
+        turned = ~turned;
+    return turned;
 }
 
-static bool parse_value(struct reader *r, uint64_t *value, unsigned depth)
+/* Takes a | that is not the beginning of a ||. */
+static bool take_bar(struct reader *r)
 {
-    if (!parse_operand(r, value, depth))
+    skip_blanks(r);
+    if (r->at[0] != '|' || r->at[1] == '|')
         return false;
-    for (;;) {
+    r->at++;
+    return true;
+}
+
+/* A number or the name of a constant. */
+static bool parse_atom(struct reader *r, uint64_t *value)
+{
+    char word[WORD_MAX_BYTES];
+    char *end;
+
+    if (!take_word(r, word))
+        return false;
+    if (!isdigit((unsigned char)word[0]))
+        return policy_constant(word, value) || wrong(r, "unknown constant \"%s\"", word);
+    errno = 0;
+    *value = strtoull(word, &end, 0);
+    return (errno == 0 && *end == '\0') || wrong(r, "\"%s\" is not a number", word);
+}
+
+/* What is between parentheses: atoms joined by |. */
+static bool parse_bracket(struct reader *r, uint64_t *value)
+{
+    *value = 0;
+    do {
+        uint64_t turned = take_turns(r);
         uint64_t more;
-        skip_blanks(r);
-        if (r->at[0] != '|' || r->at[1] == '|')
-            return true;
-        r->at++;
-        if (!parse_operand(r, &more, depth))
+        if (!parse_atom(r, &more))
             return false;
-        *value |= more;
-    }
+        *value |= more ^ turned;
+    } while (take_bar(r));
+    return take(r, ")") || wrong(r, "a ) is missing");
+}
+
+/* Atoms and parentheses, which do not nest, joined by |. */
+static bool parse_value(struct reader *r, uint64_t *value)
+{
+    *value = 0;
+    do {
+        uint64_t turned = take_turns(r);
+        uint64_t more;
+        if (take(r, "(") ? !parse_bracket(r, &more) : !parse_atom(r, &more))
+            return false;
+        *value |= more ^ turned;
+    } while (take_bar(r));
+    return true;
 }
 
 static bool parse_operator(struct reader *r, enum policy_operator *op)
@@ -141,7 +161,7 @@ static bool parse_term(struct reader *r, struct policy_term *term)
         word[4] != '\0')
         return wrong(r, "expected arg0 to arg%d, not \"%s\"", POLICY_ARGUMENTS - 1, word);
     term->argument = (unsigned)(word[3] - '0');
-    if (!parse_operator(r, &term->op) || !parse_value(r, &term->value, 0))
+    if (!parse_operator(r, &term->op) || !parse_value(r, &term->value))
         return false;
     if (term->op == OP_ANY && term->value == 0)
         return wrong(r, "no bit to test for");
@@ -202,9 +222,10 @@ static bool parse_rule(struct reader *r, struct policy *policy)
         return wrong(r, "unknown system call \"%s\"", word);
     if (rule->number < 0)
         return wrong(r, "this machine has no system call \"%s\"", word);
-    for (unsigned i = 0; i < policy->rule_count; i++)
+    for (unsigned i = 0; i < policy->rule_count; i++) {
         if (policy->rules[i].number == rule->number)
             return wrong(r, "\"%s\" has a rule already in line %d", word, policy->rules[i].line);
+    }
     if (!take(r, ":"))
         return wrong(r, "expected a : after \"%s\"", word);
     if (!parse_action(r, rule))
@@ -232,10 +253,11 @@ static bool next_line(struct reader *r, const char **text, char line[LINE_MAX_BY
         memcpy(line + len, *text, used);
         len += used;
         *text += end;
-        if (**text == '\n')
+        if (**text == '\n') {
             (*text)++;
-        else if (more)
+        } else if (more) {
             return wrong(r, "nothing follows the \\");
+        }
         ++*lines;
     }
     line[len] = '\0';
@@ -246,7 +268,7 @@ bool policy_parse(struct policy *policy, const char *name, const char *text,
                   char message[POLICY_MESSAGE_MAX])
 {
     struct reader reader = {.name = name, .line = 1, .message = message};
-    char line[LINE_MAX_BYTES];
+    char line[LINE_MAX_BYTES] = "";
 
     memset(policy, 0, sizeof(*policy));
     while (*text != '\0') {

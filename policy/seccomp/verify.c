@@ -42,9 +42,10 @@ static bool term_holds(const struct policy_term *term, uint64_t argument)
 
 static bool group_holds(const struct policy_group *group, const uint64_t *arguments)
 {
-    for (unsigned i = 0; i < group->count; i++)
+    for (unsigned i = 0; i < group->count; i++) {
         if (!term_holds(&group->terms[i], arguments[group->terms[i].argument]))
             return false;
+    }
     return true;
 }
 
@@ -59,9 +60,10 @@ uint32_t policy_decision(const struct policy *policy, uint32_t default_action, i
             return SECCOMP_RET_ERRNO | (uint32_t)rule->error;
         if (rule->group_count == 0)
             return SECCOMP_RET_ALLOW;
-        for (unsigned g = 0; g < rule->group_count; g++)
+        for (unsigned g = 0; g < rule->group_count; g++) {
             if (group_holds(&rule->groups[g], arguments))
                 return SECCOMP_RET_ALLOW;
+        }
         return default_action;
     }
     return default_action;
@@ -104,10 +106,11 @@ uint32_t policy_run(const struct policy_program *program, uint32_t architecture,
             accumulator &= instruction->k;
             break;
         case BPF_JMP:
-            if (BPF_OP(instruction->code) == BPF_JA)
+            if (BPF_OP(instruction->code) == BPF_JA) {
                 at += instruction->k;
-            else
+            } else {
                 at += jump_taken(instruction, accumulator) ? instruction->jt : instruction->jf;
+            }
             break;
         case BPF_RET:
             return instruction->k;
@@ -125,9 +128,10 @@ struct values {
 
 static void try_value(struct values *values, uint64_t value)
 {
-    for (unsigned i = 0; i < values->count; i++)
+    for (unsigned i = 0; i < values->count; i++) {
         if (values->list[i] == value)
             return;
+    }
     if (values->count < VALUES_MAX)
         values->list[values->count++] = value;
 }
@@ -225,11 +229,13 @@ bool policy_verify(const struct policy *policy, bool debug, const struct policy_
 {
     static const uint64_t none[POLICY_ARGUMENTS];
 
-    for (int number = 0; number < NUMBERS_TRIED; number++)
+    for (int number = 0; number < NUMBERS_TRIED; number++) {
         if (!same(policy, debug, program, number, none, message))
             return false;
-    for (unsigned i = 0; i < policy->rule_count; i++)
+    }
+    for (unsigned i = 0; i < policy->rule_count; i++) {
         if (!verify_rule(policy, debug, &policy->rules[i], program, message))
             return false;
+    }
     return verify_foreign(program, message);
 }

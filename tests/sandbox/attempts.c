@@ -97,7 +97,7 @@ static long try_bind(void)
     return syscall(SYS_bind, prepared_fd, &address, sizeof(address));
 }
 
-/* Refused by scope (EPERM) or by nobody being there (ECONNREFUSED), which is a success. */
+/* The test listens there. */
 static long try_connect_abstract(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0bulkhead-hostile"};
@@ -242,6 +242,25 @@ static long try_permitted(void)
     return 0;
 }
 
+/* persistd's right: a file beneath its directory. */
+static long try_own_file(void)
+{
+    int fd = open("own-file", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 || write(fd, "x", 1) != 1 || fdatasync(fd) != 0 || close(fd) != 0)
+        return -1;
+    fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? close(fd) : -1;
+}
+
+/* Waits for the end of a message on standard input, so that the process can be looked at. */
+static long try_hold(void)
+{
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    return recvmsg(0, &message, 0);
+}
+
 static long try_abort(void)
 {
     abort();
@@ -365,6 +384,8 @@ const struct attempt attempts[] = {
     TRY(number_minus_one),
     TRY(number_unknown),
     TRY(permitted),
+    TRY(own_file),
+    TRY(hold),
     TRY(abort),
     {NULL, NULL, NULL},
 };

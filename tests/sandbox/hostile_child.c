@@ -1,16 +1,18 @@
 /* What a taken-over process would try. Enters the sandbox of the process whose policy it was
  * linked with, exactly as that process does, makes one attempt, and tells by its end how it went:
  *
- *     hostile-PROCESS ATTEMPT [--uid N] [--data DIR] [--debug]
+ *     hostile-PROCESS ATTEMPT [--uid N] [--data DIR] [--chroot DIR] [--debug] [--thread] [--orphan]
  *
  * exit code SUCCEEDED, REFUSED_ENOSYS or REFUSED, or death by SIGSYS. With --uid it enters the
- * full tier. `list` prints the names of all attempts. */
+ * full tier. `list` prints the names of all attempts. --thread and --orphan break what the sandbox
+ * demands of its caller. With --debug the report is printed. */
 #include "common/sandbox.h"
 
 #include "tests/sandbox/attempts.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +22,10 @@ enum { SUCCEEDED = 10, REFUSED_ENOSYS = 20, REFUSED = 21, USAGE = 64 };
 
 static const struct attempt *find_attempt(const char *name)
 {
-    for (const struct attempt *attempt = attempts; attempt->name != NULL; attempt++)
+    for (const struct attempt *attempt = attempts; attempt->name != NULL; attempt++) {
         if (strcmp(attempt->name, name) == 0)
             return attempt;
+    }
     fprintf(stderr, "unknown attempt %s\n", name);
     exit(USAGE);
 }
@@ -32,6 +35,20 @@ static int list_attempts(void)
     for (const struct attempt *attempt = attempts; attempt->name != NULL; attempt++)
         puts(attempt->name);
     return 0;
+}
+
+/* With nothing but what a debug filter allows. */
+static void print(const char *text)
+{
+    if (write(STDERR_FILENO, text, strlen(text)) < 0 || write(STDERR_FILENO, "\n", 1) < 0)
+        _exit(USAGE);
+}
+
+static void *wait_forever(void *unused)
+{
+    (void)unused;
+    pause();
+    return NULL;
 }
 
 static void read_options(int argc, char **argv, struct sandbox_options *options)
@@ -48,6 +65,13 @@ static void read_options(int argc, char **argv, struct sandbox_options *options)
             data_fd = open(argv[++i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
             options->directories = &data_fd;
             options->directory_count = 1;
+        } else if (strcmp(argv[i], "--chroot") == 0 && i + 1 < argc) {
+            options->chroot_dir = argv[++i];
+        } else if (strcmp(argv[i], "--orphan") == 0) {
+            options->parent = getpid();
+        } else if (strcmp(argv[i], "--thread") == 0) {
+            pthread_t thread;
+            pthread_create(&thread, NULL, wait_forever, NULL);
         } else {
             exit(USAGE);
         }
@@ -73,6 +97,8 @@ int main(int argc, char **argv)
     if (attempt->prepare != NULL)
         attempt->prepare();
     sandbox_enter(&options, &report);
+    if (options.debug_violations)
+        print(report.text);
     errno = 0;
     long result = attempt->run();
     if (result != -1)
