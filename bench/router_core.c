@@ -16,8 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MILLION UINT64_C(1000000)
+
 enum {
-    MILLION = 1000000,
     CACHE_ENTRIES = 32768,
     CACHE_BYTES = 32 << 20,
     NAME_SIZE = 64,
@@ -56,12 +57,14 @@ static uint64_t wall_ns(void)
 
 static uint64_t resident_bytes(void)
 {
-    unsigned long pages = 0;
+    char line[128];
+    char *second;
     FILE *file = fopen("/proc/self/statm", "re");
 
-    VERIFY(file != NULL && fscanf(file, "%*u %lu", &pages) == 1);
+    VERIFY(file != NULL && fgets(line, sizeof(line), file) != NULL);
     fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    strtoul(line, &second, 10);
+    return strtoul(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint32_t random_below(uint32_t limit)
@@ -286,7 +289,8 @@ static void churn(void)
 
 static void fan_out(void)
 {
-    enum { SUBSCRIBERS = 1000, ROUNDS = 20000 };
+    enum { SUBSCRIBERS = 1000 };
+    const uint64_t rounds = 20000;
     static struct subscriptions store;
     char(*topics)[NAME_SIZE] = names_new(1, "news/", "");
     char(*free_topics)[NAME_SIZE] = names_new(MILLION / 10, "news/", "");
@@ -295,21 +299,21 @@ static void fan_out(void)
     subscriptions_init(&store, CACHE_ENTRIES, CACHE_BYTES);
     for (uint32_t i = 0; i < SUBSCRIBERS; i++)
         subscribe(&store, i, "news/#");
-    time_matches(&store, "1 to 1,000, cached, for all", topics, 1, ROUNDS, SUBSCRIBERS);
-    time_matches(&store, "1 to 1,000, always another topic", free_topics, MILLION / 10, ROUNDS,
+    time_matches(&store, "1 to 1,000, cached, for all", topics, 1, rounds, SUBSCRIBERS);
+    time_matches(&store, "1 to 1,000, always another topic", free_topics, MILLION / 10, rounds,
                  SUBSCRIBERS);
     uint64_t since = now_ns();
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < ROUNDS; i++) {
+    for (uint32_t i = 0; i < rounds; i++) {
         const struct match_set *set = subscriptions_match(&store, slice_text(topics[0]));
         struct match_delivery delivery;
         for (uint32_t at = 0; match_set_next(set, &at, NULL, &delivery);)
             sum += delivery.qos;
         subscriptions_match_end(&store);
     }
-    VERIFY(sum == (uint64_t)ROUNDS * SUBSCRIBERS);
+    VERIFY(sum == rounds * SUBSCRIBERS);
     report("1 to 1,000, cached, and looking at each session, for each", since,
-           (uint64_t)ROUNDS * SUBSCRIBERS);
+           rounds * SUBSCRIBERS);
 }
 
 static struct message *message_for(const char *topic, const char *payload, uint64_t id)

@@ -5,7 +5,6 @@
 #include "common/topic.h"
 #include "common/verify.h"
 #include "router/principal.h"
-#include "router/topic_levels.h"
 
 #include <stdlib.h>
 
@@ -371,32 +370,16 @@ static unsigned collect(struct match_builder *builder, const struct subscription
     return node->plain != NULL ? 1 : 0;
 }
 
-/* A topic's levels, and the hashes of the nodes that spell them without wildcards: [0] is the
- * root's. Most matches are there, and all of them can be loaded at once. */
-struct search {
-    struct topic_levels levels;
-    uint64_t hashes[TOPIC_LEVELS_MAX + 1];
-};
-
-static void search_init(struct search *search, const struct topic_trie *trie, struct slice topic)
-{
-    topic_levels_split(&search->levels, topic);
-    search->hashes[0] = 0;
-    for (uint32_t i = 0; i < search->levels.count; i++) {
-        search->hashes[i + 1] = topic_trie_hash(search->hashes[i], search->levels.level[i]);
-        keyed_table_prefetch(&trie->nodes, search->hashes[i + 1]);
-    }
-}
-
-/* The child of node for the topic's next level. */
-static struct topic_node *next_child(const struct search *search, const struct topic_trie *trie,
+/* The child of node for the topic's next level; its hash is known where all levels before are
+ * spelled without wildcards. */
+static struct topic_node *next_child(const struct topic_trie *trie, const struct topic_path *path,
                                      const struct topic_node *node)
 {
-    struct slice level = search->levels.level[node->depth];
-    bool spelled = node->link.hash == search->hashes[node->depth];
+    struct slice level = path->levels.level[node->depth];
+    bool spelled = node->link.hash == path->hashes[node->depth];
 
     return topic_trie_child_hashed(trie, node, level,
-                                   spelled ? search->hashes[node->depth + 1]
+                                   spelled ? path->hashes[node->depth + 1]
                                            : topic_trie_hash(node->link.hash, level));
 }
 
@@ -405,11 +388,11 @@ static struct topic_node *next_child(const struct search *search, const struct t
 static const struct match_set *find_matches(struct subscriptions *store, struct slice topic)
 {
     struct subscription_node *stack[TOPIC_LEVELS_MAX + 2];
-    struct search search;
+    struct topic_path path;
     unsigned used = 0;
     unsigned found = 0;
 
-    search_init(&search, &store->trie, topic);
+    topic_path_init(&path, &store->trie, topic);
     match_builder_clear(&store->builder);
     stack[used++] = node_of(store->trie.root);
     while (used > 0) {
@@ -417,13 +400,13 @@ static const struct match_set *find_matches(struct subscriptions *store, struct 
         bool wildcards = node->node.depth > 0 || !topic_is_dollar(topic);
         if (wildcards && node->multi != NULL)
             found += collect(&store->builder, node->multi);
-        if (node->node.depth == search.levels.count) {
+        if (node->node.depth == path.levels.count) {
             found += collect(&store->builder, node);
             continue;
         }
         if (wildcards && node->plus != NULL)
             stack[used++] = node->plus;
-        struct topic_node *child = next_child(&search, &store->trie, &node->node);
+        struct topic_node *child = next_child(&store->trie, &path, &node->node);
         if (child != NULL)
             stack[used++] = node_of(child);
     }

@@ -3,7 +3,6 @@
 #include "router/topic_trie.h"
 
 #include "common/verify.h"
-#include "router/topic_levels.h"
 
 #include <stdlib.h>
 
@@ -58,27 +57,36 @@ struct topic_node *topic_trie_child(const struct topic_trie *trie, const struct 
     return topic_trie_child_hashed(trie, parent, level, topic_trie_hash(parent->link.hash, level));
 }
 
-/* Whether the levels from the root to node are the first count ones of levels. */
-static bool is_path(const struct topic_trie *trie, const struct topic_node *node,
-                    const struct slice *levels, uint32_t count)
+void topic_path_init(struct topic_path *path, const struct topic_trie *trie, struct slice topic)
 {
-    if (node->depth != count)
-        return false;
-    for (; count > 0; node = node->parent) {
-        if (!slice_equal(topic_node_level(trie, node), levels[--count]))
+    topic_levels_split(&path->levels, topic);
+    path->hashes[0] = 0;
+    for (uint32_t i = 0; i < path->levels.count; i++) {
+        path->hashes[i + 1] = topic_trie_hash(path->hashes[i], path->levels.level[i]);
+        keyed_table_prefetch(&trie->nodes, path->hashes[i + 1]);
+    }
+}
+
+/* Whether the levels from the root to node are the first ones of path. */
+static bool is_on_path(const struct topic_trie *trie, const struct topic_path *path,
+                       const struct topic_node *node)
+{
+    for (; node->parent != NULL; node = node->parent) {
+        if (!slice_equal(topic_node_level(trie, node), path->levels.level[node->depth - 1]))
             return false;
     }
     return true;
 }
 
-static struct topic_node *find_path(const struct topic_trie *trie, const struct slice *levels,
-                                    uint32_t count, uint64_t hash)
+/* The node of the first depth levels of path, or NULL. */
+static struct topic_node *find_on_path(const struct topic_trie *trie, const struct topic_path *path,
+                                       uint32_t depth)
 {
-    struct keyed_node *link = keyed_table_find(&trie->nodes, hash);
+    struct keyed_node *link = keyed_table_find(&trie->nodes, path->hashes[depth]);
 
     for (; link != NULL; link = keyed_table_find_next(link)) {
         struct topic_node *node = KEYED_ENTRY(link, struct topic_node, link);
-        if (is_path(trie, node, levels, count))
+        if (node->depth == depth && is_on_path(trie, path, node))
             return node;
     }
     return NULL;
@@ -86,13 +94,10 @@ static struct topic_node *find_path(const struct topic_trie *trie, const struct 
 
 struct topic_node *topic_trie_find(const struct topic_trie *trie, struct slice topic)
 {
-    struct topic_levels levels;
-    uint64_t hash = 0;
+    struct topic_path path;
 
-    topic_levels_split(&levels, topic);
-    for (uint32_t i = 0; i < levels.count; i++)
-        hash = topic_trie_hash(hash, levels.level[i]);
-    return find_path(trie, levels.level, levels.count, hash);
+    topic_path_init(&path, trie, topic);
+    return find_on_path(trie, &path, path.levels.count);
 }
 
 static struct topic_node *add_child(struct topic_trie *trie, struct topic_node *parent,
@@ -111,23 +116,16 @@ static struct topic_node *add_child(struct topic_trie *trie, struct topic_node *
 /* Looks for the last node first, since most often it is there, and then for its ancestors. */
 struct topic_node *topic_trie_hold(struct topic_trie *trie, struct slice topic)
 {
-    uint64_t hashes[TOPIC_LEVELS_MAX];
-    struct topic_levels levels;
+    struct topic_path path;
     struct topic_node *node = NULL;
-    uint64_t hash = 0;
 
-    topic_levels_split(&levels, topic);
-    for (uint32_t i = 0; i < levels.count; i++) {
-        hashes[i] = hash = topic_trie_hash(hash, levels.level[i]);
-        keyed_table_prefetch(&trie->nodes, hash);
-    }
-    uint32_t depth = levels.count;
-    while (depth > 0 && node == NULL) {
-        node = find_path(trie, levels.level, depth, hashes[depth - 1]);
-        depth -= node == NULL;
-    }
-    for (node = node != NULL ? node : trie->root; depth < levels.count; depth++)
-        node = add_child(trie, node, levels.level[depth], hashes[depth]);
+    topic_path_init(&path, trie, topic);
+    for (uint32_t depth = path.levels.count; depth > 0 && node == NULL; depth--)
+        node = find_on_path(trie, &path, depth);
+    if (node == NULL)
+        node = trie->root;
+    while (node->depth < path.levels.count)
+        node = add_child(trie, node, path.levels.level[node->depth], path.hashes[node->depth + 1]);
     node->holds++;
     return node;
 }

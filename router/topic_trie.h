@@ -6,6 +6,7 @@
 
 #include "common/keyed_table.h"
 #include "common/slice.h"
+#include "router/topic_levels.h"
 
 struct topic_node {
     struct keyed_node link; /* in the trie's table; not used by the root */
@@ -43,12 +44,21 @@ static inline struct slice topic_node_level(const struct topic_trie *trie,
 struct topic_node *topic_trie_child(const struct topic_trie *trie, const struct topic_node *parent,
                                     struct slice level);
 
-/* The hash of parent's child with that level; parent is the hash of the parent, 0 for the root.
- * With it a path is looked up without its beginning, and loaded before it is needed. */
+/* The hash of the child with that level; parent is the parent's hash, 0 for the root. */
 static inline uint64_t topic_trie_hash(uint64_t parent, struct slice level)
 {
     return keyed_hash_pair(parent, level.data, level.len);
 }
+
+/* A name or filter taken apart, with the hashes of the nodes that spell it: [0] is the root's, [1]
+ * that of the first level. So the last node is found without a look at those before it. */
+struct topic_path {
+    struct topic_levels levels;
+    uint64_t hashes[TOPIC_LEVELS_MAX + 1];
+};
+
+/* Takes topic (borrowed) apart and starts loading where its nodes are looked up. */
+void topic_path_init(struct topic_path *path, const struct topic_trie *trie, struct slice topic);
 
 /* The same as topic_trie_child(), for who knows the hash already. */
 struct topic_node *topic_trie_child_hashed(const struct topic_trie *trie,
