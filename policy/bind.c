@@ -15,10 +15,11 @@ static void add_role(struct role_set *roles, uint32_t block)
         if (roles->blocks[i] == block)
             return;
     }
-    if (roles->count == POLICY_ROLES_MAX)
+    if (roles->count == POLICY_ROLES_MAX) {
         roles->overflow = true;
-    else
+    } else {
         roles->blocks[roles->count++] = block;
+    }
 }
 
 /* Takes over the rules of a block. A deny rule that the principal's name cannot be put into must
@@ -116,10 +117,11 @@ struct policy_view *policy_bind(struct policy *policy, const struct policy_princ
         view->names.user = keep_name(view, &used, principal->user);
     if (client_safe)
         view->names.client = keep_name(view, &used, principal->client_id);
-    if (!principal->anonymous)
+    if (!principal->anonymous) {
         bind_user(view, principal);
-    else if (policy->has_rules)
+    } else if (policy->has_rules) {
         add_block(view, ANONYMOUS_BLOCK);
+    }
     if (policy->has_rules)
         add_block(view, EVERYONE_BLOCK);
     fill_limits(&view->limits, &policy->limits);

@@ -128,10 +128,11 @@ uint32_t policy_find_block(const struct policy *policy, enum block_kind kind, st
         int order = compare_blocks(policy, policy->by_name[middle], kind, name);
         if (order == 0)
             return policy->by_name[middle];
-        if (order < 0)
+        if (order < 0) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return TRIE_NONE;
 }

@@ -80,9 +80,10 @@ struct policy_verdict view_verdict(const struct policy_view *view, enum policy_a
 
     if ((scope & ACTION_BIT(action)) == 0)
         return without_rule(POLICY_DENIED, scope_reason(view, scope));
-    if (!policy->has_rules)
+    if (!policy->has_rules) {
         return without_rule(POLICY_ALLOWED,
                             policy->protected_mode ? POLICY_BY_PROTECTED : POLICY_BY_OPEN);
+    }
     if (rank == RANK_NONE)
         return without_rule(POLICY_DENIED, POLICY_BY_DEFAULT);
     return by_rule(policy, rank);
@@ -94,9 +95,10 @@ static struct policy_verdict decide_levels(const struct policy_view *view,
     unsigned scope = view_scope(view, topic->levels[0]);
     uint32_t rank = RANK_NONE;
 
-    if (view->root_count > 0 && (scope & ACTION_BIT(action)) != 0)
+    if (view->root_count > 0 && (scope & ACTION_BIT(action)) != 0) {
         rank = trie_match(&view->policy->trie, view->roots, view->root_count, &view->names,
                           topic->levels, topic->count, action);
+    }
     return view_verdict(view, action, scope, rank);
 }
 

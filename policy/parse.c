@@ -14,8 +14,8 @@ struct block_link {
     uint32_t block;
 };
 
-static void report(struct parser *parser, uint32_t file, uint32_t line, const char *format,
-                   va_list arguments)
+static void PRINTF_LIKE(4, 0) report(struct parser *parser, uint32_t file, uint32_t line,
+                                     const char *format, va_list arguments)
 {
     char text[1024];
 
@@ -169,9 +169,10 @@ void parser_read_file(struct parser *parser, uint32_t file)
         parser->line = take_line(&text);
         read_line(parser);
     }
-    if (parser->statements == before && parser->errors == 0)
+    if (parser->statements == before && parser->errors == 0) {
         parser_error(parser, "the file has no rules; a lost or half-written file looks like this, "
                              "so it is refused: to deny everything, write 'pattern deny #'");
+    }
     parser->depth--;
 }
 
@@ -228,11 +229,12 @@ struct policy *policy_parse(const char *name, struct slice text,
     uint32_t len = too_large ? 0 : text.len;
     uint32_t file = parser_add_file(&parser, name, memory_copy(text.data, len), len);
 
-    if (too_large)
+    if (too_large) {
         parser_error_at(&parser, file, 0, "the file is larger than %d bytes; split it with include",
                         POLICY_TEXT_MAX);
-    else
+    } else {
         parser_read_file(&parser, file);
+    }
     resolve_grants(&parser);
     free_parser(&parser);
     if (parser.errors > 0) {

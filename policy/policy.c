@@ -132,9 +132,10 @@ void policy_verdict_text(const struct policy *policy, const struct policy_verdic
         return;
     }
     policy_rule_text(policy, verdict->rule, rule, sizeof(rule));
-    if (verdict->reason == POLICY_BY_RULE)
+    if (verdict->reason == POLICY_BY_RULE) {
         snprintf(text, size, "%s%s:%u: %s", partly, verdict->file, verdict->line, rule);
-    else
+    } else {
         snprintf(text, size, "%s%s; %s:%u: %s", partly, reason_text(verdict), verdict->file,
                  verdict->line, rule);
+    }
 }

@@ -16,7 +16,7 @@ struct shown {
 
 static struct shown show(struct slice value)
 {
-    struct shown shown;
+    struct shown shown = {{0}};
 
     text_escape(shown.text, sizeof(shown.text), value);
     return shown;
@@ -124,11 +124,12 @@ static bool rule_block(struct parser *parser, struct policy_rule *rule)
         return true;
     }
     rule->block = at->block;
-    if (at->block == ANONYMOUS_BLOCK && at->inside_block)
+    if (at->block == ANONYMOUS_BLOCK && at->inside_block) {
         return parser_error(parser,
                             "this rule is for anonymous clients, but the file is included from "
                             "inside a block; begin it with 'user' or 'role', or move the include "
                             "to the top of its file");
+    }
     return true;
 }
 
@@ -147,17 +148,19 @@ static bool parse_rule(struct parser *parser, struct slice rest, bool pattern)
     unsigned access;
     struct slice word = take_word(&rest);
 
-    if (word.len == 0)
+    if (word.len == 0) {
         return parser_error(parser,
                             "there is no topic; write '%s [read|write|readwrite|subscribe|"
                             "deny] TOPIC'",
                             keyword);
+    }
     if (access_of(word, &access)) {
-        if (rest.len == 0)
+        if (rest.len == 0) {
             return parser_error(parser,
                                 "there is no topic behind '%s'; write it, or '%s readwrite %s' "
                                 "for the topic of that name",
                                 show(word).text, keyword, show(word).text);
+        }
         rule.access = access;
         rule.filter = rest;
     } else if (rest.len > 0) {
@@ -166,14 +169,16 @@ static bool parse_rule(struct parser *parser, struct slice rest, bool pattern)
                             "deny, also before a topic that has a space in it",
                             show(word).text);
     }
-    if (!filter_is_valid(rule.filter))
+    if (!filter_is_valid(rule.filter)) {
         return parser_error(parser,
                             "'%s' is not a topic filter; + and # stand alone in a level, # only "
                             "in the last, and there are at most %u levels",
                             show(rule.filter).text, TOPIC_LEVELS_MAX);
-    if (policy->rule_count >= POLICY_RULES_MAX)
+    }
+    if (policy->rule_count >= POLICY_RULES_MAX) {
         return parser_error(parser, "there are more than %d rules; use patterns or roles",
                             POLICY_RULES_MAX);
+    }
     if (!rule_block(parser, &rule) || !split_filter(parser, &rule))
         return false;
     policy->rules = memory_grow(policy->rules, &policy->rule_capacity, policy->rule_count + 1,
@@ -220,9 +225,10 @@ static bool parse_role(struct parser *parser, struct slice rest)
 {
     struct slice name = take_word(&rest);
 
-    if (rest.len > 0 || !role_name_is_valid(name))
+    if (rest.len > 0 || !role_name_is_valid(name)) {
         return parser_error(parser, "a role's name is one word of letters, digits and _ - . : @; "
                                     "write 'role NAME'");
+    }
     parser_at(parser)->block = parser_block(parser, BLOCK_ROLE, name);
     return true;
 }
@@ -276,18 +282,21 @@ static bool parse_limit(struct parser *parser, struct slice rest)
     const struct limit_kind *kind = limit_of(take_word(&rest));
     uint64_t number;
 
-    if (kind == NULL)
+    if (kind == NULL) {
         return parser_error(parser, "there is no such limit; use connections, publish_rate, "
                                     "publish_bytes, subscriptions, retained_count, "
                                     "retained_bytes, queue_bytes, message_size, qos or keepalive");
-    if (!number_of(rest, &number) || number < kind->least || number > kind->greatest)
+    }
+    if (!number_of(rest, &number) || number < kind->least || number > kind->greatest) {
         return parser_error(parser,
                             "'%s' is not a value of %s; write a whole number from %llu to %llu",
                             show(rest).text, kind->name, (unsigned long long)kind->least,
                             (unsigned long long)kind->greatest);
-    if (at->block == ANONYMOUS_BLOCK && at->inside_block)
+    }
+    if (at->block == ANONYMOUS_BLOCK && at->inside_block) {
         return parser_error(parser, "this limit is for everyone, but the file is included from "
                                     "inside a block; begin it with 'user' or 'role'");
+    }
     uint64_t *value =
         limit_value(at->block == ANONYMOUS_BLOCK ? &parser->policy->limits
                                                  : &parser->policy->blocks[at->block].limits,
@@ -333,18 +342,21 @@ static bool parse_include(struct parser *parser, struct slice rest)
     char name[POLICY_NAME_MAX + 1] = {0};
     size_t len = 0;
 
-    if (!include_name_is_valid(rest))
+    if (!include_name_is_valid(rest)) {
         return parser_error(parser, "write 'include FILE' with a file in this policy's folder or "
                                     "below it, without a leading / and without . and ..");
+    }
     memcpy(name, rest.data, rest.len);
-    if (already_read(parser->policy, name))
+    if (already_read(parser->policy, name)) {
         return parser_error(parser, "'%s' has been included before; include each file once",
                             show(rest).text);
-    if (parser->depth >= POLICY_DEPTH_MAX || parser->policy->file_count >= POLICY_FILES_MAX)
+    }
+    if (parser->depth >= POLICY_DEPTH_MAX || parser->policy->file_count >= POLICY_FILES_MAX) {
         return parser_error(parser,
                             "more than %d files, or includes more than %d deep; put the "
                             "rules together",
                             POLICY_FILES_MAX, POLICY_DEPTH_MAX);
+    }
     char *text =
         source->include != NULL ? source->include(source->context, name, &len, &why) : NULL;
     if (text != NULL && len > POLICY_TEXT_MAX) {
@@ -352,11 +364,12 @@ static bool parse_include(struct parser *parser, struct slice rest)
         text = NULL;
         why = "it is too large";
     }
-    if (text == NULL)
+    if (text == NULL) {
         return parser_error(parser,
                             "the included file '%s' is missing: %s; without it the rules "
                             "would not be complete",
                             show(rest).text, why);
+    }
     parser_read_file(parser, parser_add_file(parser, name, text, len));
     return true;
 }

@@ -201,10 +201,11 @@ uint32_t trie_literal(const struct trie *trie, const struct trie_node *node, str
         int order = level_compare(text, trie->edges[middle].text);
         if (order == 0)
             return trie->edges[middle].node;
-        if (order < 0)
+        if (order < 0) {
             high = middle;
-        else
+        } else {
             low = middle + 1;
+        }
     }
     return TRIE_NONE;
 }

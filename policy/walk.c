@@ -188,9 +188,10 @@ static void visit_leaf(struct walk *walk)
     for (uint32_t v = 0; v < request->view_count; v++) {
         const struct state *state = &frame->state[v];
         memcpy(leaf.rank[v], state->settled, sizeof(leaf.rank[v]));
-        for (uint32_t i = 0; i < state->count; i++)
+        for (uint32_t i = 0; i < state->count; i++) {
             lower(leaf.rank[v],
                   request->views[v]->policy->trie.nodes[walk->nodes[state->first + i]].end);
+        }
         leaf.scope[v] = walk->scope[v];
     }
     walk->stopped = request->leaf(request->context, walk, &leaf);
@@ -471,10 +472,11 @@ void walk_example(const struct walk *walk, char *text, size_t size)
     for (uint32_t i = 1; i <= walk->depth; i++)
         len = put_level(topic, len, walk->frames[i].label, i == 1);
     /* A settled state is visited before the filter's end: any text will do for what is left. */
-    for (uint32_t i = rest; i < count && within->levels[i].kind != LEVEL_HASH; i++)
+    for (uint32_t i = rest; i < count && within->levels[i].kind != LEVEL_HASH; i++) {
         len = put_level(
             topic, len,
             within->levels[i].kind == LEVEL_PLUS ? slice_text("x") : within->levels[i].text, false);
+    }
     if (len == 0)
         len = put_level(topic, len, slice_text("x"), false);
     text_escape(text, size, slice_of(topic, len));
