@@ -116,7 +116,10 @@ def checks(root, run):
     yield "cppcheck", tool(run, "cppcheck", "--quiet", "--enable=warning,portability,performance",
                            "--inline-suppr", "--suppress=missingIncludeSystem",
                            "--suppress=normalCheckLevelMaxBranches", "--error-exitcode=1",
-                           "--std=c11", f"-I{root}", *(root / source for source, _, _ in compiled))
+                           "--std=c11", f"-I{root}",
+                           # Criterion's Test() is more than this parser takes.
+                           *(root / source for source, _, _ in compiled
+                             if not source.startswith("tests/unit/")))
     for source, arguments, directory in compiled:
         yield f"clang {source}", clang_compiles(run, arguments, directory)
     for source, _, _ in compiled:
