@@ -31,6 +31,11 @@ void engine_start(struct engine *engine, const struct options *options,
                               .address = {.sin_family = AF_INET, .sin_port = htons(options->port)}};
     if (inet_pton(AF_INET, options->host, &engine->address.sin_addr) != 1)
         fatal("not an IPv4 address: %s", options->host);
+    if (options->source) {
+        engine->source.sin_family = AF_INET;
+        if (inet_pton(AF_INET, options->source, &engine->source.sin_addr) != 1)
+            fatal("not an IPv4 address: %s", options->source);
+    }
     engine->clients = checked_calloc(clients, sizeof(*engine->clients));
     engine->dirty = checked_calloc(clients, sizeof(struct client *));
     engine->input = checked_calloc(1, INPUT_SIZE);
@@ -85,17 +90,17 @@ void client_fail(struct client *client, const char *format, ...)
     client_close(client);
 }
 
-/* Spreads many clients of a loopback broker over the source addresses 127.0.0.2 and up, because
- * one address has only some 28,000 ports. */
+/* Spreads many clients over neighbouring source addresses on loopback, because one address has only
+ * some 28,000 ports. */
 static void choose_source(const struct client *client, int fd)
 {
     const struct engine *engine = client->engine;
-    uint32_t target = ntohl(engine->address.sin_addr.s_addr);
+    struct sockaddr_in source = engine->source;
     int on = 1;
-    if (engine->count <= PORTS_AN_ADDRESS || target >> 24 != 127)
+    uint32_t address = ntohl(source.sin_addr.s_addr) + client->index / PORTS_AN_ADDRESS;
+    if (source.sin_family == AF_UNSPEC)
         return;
-    struct sockaddr_in source = {.sin_family = AF_INET};
-    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + client->index / PORTS_AN_ADDRESS);
+    source.sin_addr.s_addr = htonl(address);
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
         fatal("bind: %s", strerror(errno));

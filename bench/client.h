@@ -62,6 +62,7 @@ struct engine {
     unsigned dirty_count;
     struct bytes scratch;
     struct sockaddr_in address;
+    struct sockaddr_in source; /* of the first clients; AF_UNSPEC for the kernel's choice */
 };
 
 void engine_start(struct engine *engine, const struct options *options,

@@ -29,6 +29,7 @@ const struct scenario scenarios[] = {
     {"open", "pairs at a fixed rate", {STREAM(50, 50, 1), .window = 2000, .rate = 2000}, run_open},
     {"connect", "a burst of handshakes", {CONNECTIONS}, run_connect},
     {"idle", "memory and CPU of idle connections", {CONNECTIONS}, run_idle},
+    {"hold", "idle connections, held until standard input ends", {CONNECTIONS}, run_hold},
     {"retained",
      "one publisher of retained messages",
      {DURABLE, .payload = 64, .topics = 100},

@@ -26,6 +26,7 @@ static const struct option_entry entries[] = {
     ENTRY("label", TEXT, label, "copied to the result"),
     ENTRY("host", TEXT, host, "IPv4 address, 127.0.0.1"),
     ENTRY("port", PORT, port, "of the broker or relay"),
+    ENTRY("source", TEXT, source, "IPv4 address to connect from; for many, its neighbours too"),
     ENTRY("path", TEXT, path, "of the WebSocket, /mqtt"),
     ENTRY("username", TEXT, username, "none"),
     ENTRY("password", TEXT, password, "none"),

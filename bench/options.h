@@ -17,7 +17,8 @@ struct options {
     const char *label; /* copied to the result */
     const char *host;
     uint16_t port;
-    const char *path; /* of the WebSocket upgrade */
+    const char *source; /* IPv4 address that the clients connect from, NULL for any */
+    const char *path;   /* of the WebSocket upgrade */
     const char *username;
     const char *password;
     enum wire wire;

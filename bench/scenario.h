@@ -24,6 +24,7 @@ char *run_wildcard(const struct options *options, json_t *result);
 char *run_open(const struct options *options, json_t *result);
 char *run_connect(const struct options *options, json_t *result);
 char *run_idle(const struct options *options, json_t *result);
+char *run_hold(const struct options *options, json_t *result);
 char *run_retained(const struct options *options, json_t *result);
 char *run_retained_read(const struct options *options, json_t *result);
 char *run_queue(const struct options *options, json_t *result);

@@ -1,6 +1,7 @@
 /* Scenarios about connections: a burst of handshakes, and what idle connections cost. */
-#include <stdlib.h>
-#include <string.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "bench/client.h"
 #include "bench/fatal.h"
@@ -103,6 +104,23 @@ char *run_idle(const struct options *options, json_t *result)
         json_object_set_new(result, "idle_cpu_percent", json_real(idle_cpu(&engine, options)));
         process_tree_read(&after, options->broker, true);
         report_growth(result, &before, &after, options->connections);
+    }
+    json_object_set_new(result, "held", json_integer(engine.ready));
+    return finish(&engine, result);
+}
+
+/* For more connections than one process may open: several of these at a time, and whoever started
+ * them measures the broker. The line that says "holding" is printed when all are connected. */
+char *run_hold(const struct options *options, json_t *result)
+{
+    static struct engine engine;
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    engine_start(&engine, options, &handlers, NULL, "hold", options->connections);
+    if (engine_connect(&engine, 0, options->connections, options->parallel)) {
+        puts("holding");
+        fflush(stdout);
+        while (engine.failed == 0 && poll(&input, 1, 0) == 0)
+            engine_turn(&engine, NANOSECONDS / 2);
     }
     json_object_set_new(result, "held", json_integer(engine.ready));
     return finish(&engine, result);
