@@ -202,5 +202,7 @@ char *run_open(const struct options *options, json_t *result)
     measure_report(&measure, result, delivered);
     report_latency(result, "", &flow.latency);
     report_latency(result, "late_", &late);
+    if (options->qos > 0)
+        report_latency(result, "ack_", &flow.ack_latency);
     return finish(&flow, result);
 }

@@ -1,0 +1,178 @@
+"""bench/durability: what it costs to keep messages, beside the time that the disk itself needs."""
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+
+from . import brokers, document, processes
+from .runs import loadgen
+
+PAYLOAD = 64
+SERVING_SECONDS = 5
+KINDS = {"bulkhead": brokers.Bulkhead, "mosquitto": brokers.Mosquitto}
+
+
+class Failed(Exception):
+    """A run whose figures mean nothing."""
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="bench/durability", description="Measures durable publishes, queues and start with "
+        "many retained messages; writes docs/PERFORMANCE.md.")
+    parser.add_argument("--stored", type=int, default=1000000,
+                        help="retained messages in the large store (1000000)")
+    parser.add_argument("--messages", type=int, default=100000,
+                        help="messages in the offline queue (100000)")
+    parser.add_argument("--seconds", type=float, default=5, help="length of a measurement (5)")
+    parser.add_argument("--folder", help="where the data folders go, to choose the disk")
+    parser.add_argument("--broker", choices=KINDS, default="bulkhead")
+    parser.add_argument("--options", default="persistence true",
+                        help="lines of the broker's configuration (persistence true)")
+    parser.add_argument("--quick", action="store_true",
+                        help="10,000 stored, 10,000 queued, a second each, nothing written")
+    parser.add_argument("--no-write", action="store_true", help="print the table only")
+    return parser.parse_args()
+
+
+def checked(result):
+    if "error" in result:
+        raise Failed(result["error"])
+    return result
+
+
+def disk(folder, seconds):
+    done = subprocess.run([brokers.LOADGEN, "disk", "--seconds", str(seconds)], cwd=folder,
+                          capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def retained(broker, topics, options):
+    return checked(loadgen(broker, ["retained", "--topics", str(topics), "--fill", "--verify",
+                                    "--payload", str(PAYLOAD), "--patience", "60",
+                                    "--seconds", str(options.seconds)], "tcp"))
+
+
+def stored_bytes(topics):
+    """Topic and payload of all retained messages of the load generator."""
+    digits = sum(len(str(index)) for index in range(topics))
+    return topics * (len("bench/retained/") + PAYLOAD) + digits
+
+
+def restart(broker, options, empty):
+    """Start with everything stored: seconds until it serves, memory, and every message read."""
+    broker.stop()
+    seconds = broker.start()
+    grown = processes.resident(broker.pid) - empty
+    checked(loadgen(broker, ["retained-read", "--topics", str(options.stored), "--payload",
+                             str(PAYLOAD), "--patience", "60"], "tcp"))
+    return seconds, (grown - stored_bytes(options.stored)) / options.stored
+
+
+def acknowledgement(kind, options, lines):
+    """Median and 99th percentile of PUBLISH to PUBACK when no durable session is concerned."""
+    broker = kind(lines)
+    try:
+        broker.start()
+        result = checked(loadgen(broker, ["open", "--qos", "1", "--rate", "2000", "--seconds",
+                                          str(options.seconds)], "tcp"))
+        return result["ack_p50_us"], result["ack_p99_us"]
+    finally:
+        broker.dispose()
+
+
+def measure(options):
+    """All figures as a dict."""
+    kind = KINDS[options.broker]
+    broker = kind(options.options)
+    figures = {}
+    try:
+        broker.start()
+        figures["disk"] = disk(broker.folder, min(options.seconds, 2))
+        empty = processes.resident(broker.pid)
+        figures["small"] = retained(broker, 100, options)
+        figures["large"] = retained(broker, options.stored, options)
+        figures["start_s"], figures["overhead"] = restart(broker, options, empty)
+    finally:
+        broker.dispose()
+    broker = kind(options.options)
+    try:
+        broker.start()
+        figures["queue"] = checked(loadgen(broker, ["queue", "--messages", str(options.messages),
+                                                    "--patience", "60"], "tcp"))
+    finally:
+        broker.dispose()
+    figures["ack"] = acknowledgement(kind, options, options.options)
+    figures["ack_plain"] = acknowledgement(kind, options, "persistence false")
+    return figures
+
+
+def row(name, value, target="", met=None):
+    verdict = "" if met is None else "met" if met else "missed"
+    return [name, value, target, verdict]
+
+
+def rows(figures, options):
+    """The table's lines; a rate is also given in messages per fdatasync."""
+    sync_s = figures["disk"]["append_p50_us"] / 1e6
+    small, large, queue = figures["small"], figures["large"], figures["queue"]
+    share = large["rate"] / small["rate"]
+
+    def rate(value):
+        return f"{document.number(value)} ({document.number(value * sync_s)} in one fdatasync)"
+
+    applies = figures["disk"]["overwrite_p50_us"] <= 300
+    number = document.number
+    return [
+        row("fdatasync of 4 KiB: median, appending", f"{number(sync_s * 1e6)} µs"),
+        row("fdatasync of 4 KiB: median, in place",
+            f"{number(figures['disk']['overwrite_p50_us'])} µs"),
+        row("retained QoS 1, 100 stored, a second", rate(small["rate"]), "≥ 30,000",
+            small["rate"] >= 30000 if applies else None),
+        row(f"retained QoS 1, {options.stored:,} stored, a second", rate(large["rate"])),
+        row("share of the rate that is left", f"{share:.0%}", "≥ 75%", share >= 0.75),
+        row("PUBACK, 100 stored, p50 and p99",
+            f"{number(small['ack_p50_us'])} and {number(small['ack_p99_us'])} µs"),
+        row("first storing of these, a second", rate(large["fill"]["rate"])),
+        row(f"queue of {options.messages:,} × 256 bytes accepted, a second", rate(queue["rate"]),
+            "≥ 20,000", queue["rate"] >= 20000),
+        row("queue delivered on reconnect, a second", number(queue["drain"]["rate"]), "≥ 50,000",
+            queue["drain"]["rate"] >= 50000),
+        row(f"start with {options.stored:,} retained, seconds", number(figures["start_s"]), "< 5",
+            figures["start_s"] < SERVING_SECONDS),
+        row("resident bytes above topic and payload, after storing",
+            number(large["fill"]["rss_overhead_per_topic"])),
+        row("resident bytes above topic and payload, after that start",
+            number(figures["overhead"]), "≤ 400", figures["overhead"] <= 400),
+        row("PUBACK without durable consequence, p50 and p99",
+            " and ".join(number(value) for value in figures["ack"]) + " µs"),
+        row("the same with persistence off",
+            " and ".join(number(value) for value in figures["ack_plain"]) + " µs"),
+    ]
+
+
+def main():
+    options = arguments()
+    if options.quick:
+        options.stored, options.messages, options.seconds = 10000, 10000, 1
+        options.no_write = True
+    if options.folder:
+        tempfile.tempdir = options.folder
+    try:
+        figures = measure(options)
+    except (Failed, RuntimeError) as error:
+        print(f"bench/durability: {error}", file=sys.stderr)
+        return 1
+    text = f"{document.machine()}. {KINDS[options.broker].version()}.\n\n"
+    text += document.table(["", "measured", "target", ""], rows(figures, options))
+    if options.no_write or options.broker != "bulkhead":
+        print(text)
+    else:
+        document.replace_section("bench/durability", text)
+        print(f"written: {document.PAGE}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
