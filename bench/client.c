@@ -15,7 +15,7 @@
 
 #include "bench/fatal.h"
 
-#define INPUT_SIZE       (256U * 1024)
+#define INPUT_SIZE       ((size_t)256 * 1024)
 #define EVENTS           512
 #define PORTS_AN_ADDRESS 20000U /* fewer than the ephemeral ports of one source address */
 
@@ -145,10 +145,11 @@ void client_flush(struct client *client)
     if (client->out.size == 0 || client->state <= CLIENT_CONNECTING)
         return;
     ssize_t sent = send(client->fd, client->out.data, client->out.size, MSG_NOSIGNAL);
-    if (sent >= 0)
+    if (sent >= 0) {
         bytes_consume(&client->out, (size_t)sent);
-    else if (errno != EAGAIN && errno != EINTR)
+    } else if (errno != EAGAIN && errno != EINTR) {
         client_fail(client, "send: %s", strerror(errno));
+    }
 }
 
 void engine_flush(struct engine *engine)
@@ -209,10 +210,11 @@ static void client_connected(struct client *client)
 
 static void handle_event(struct client *client, uint32_t events)
 {
-    if (client->state == CLIENT_CONNECTING && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+    if (client->state == CLIENT_CONNECTING && events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
         client_connected(client);
-    else if (client->state != CLIENT_CLOSED && events & EPOLLOUT && client->out.size > 0)
+    } else if (client->state != CLIENT_CLOSED && events & EPOLLOUT && client->out.size > 0) {
         client_touch(client);
+    }
     if (client->state > CLIENT_CONNECTING && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
         client_readable(client);
 }

@@ -147,14 +147,15 @@ static void handle_ack(struct client *client, const struct mqtt_packet *packet)
     const struct engine_handlers *handlers = client->engine->handlers;
     uint16_t packet_id;
     uint8_t reason;
-    if (!mqtt_read_ack(packet, &packet_id, &reason))
+    if (!mqtt_read_ack(packet, &packet_id, &reason)) {
         client_fail(client, "malformed acknowledgement");
-    else if (packet->type == MQTT_PUBREC && reason < 0x80)
+    } else if (packet->type == MQTT_PUBREC && reason < 0x80) {
         acknowledge(client, MQTT_PUBREL, packet_id);
-    else if (packet->type == MQTT_PUBREL)
+    } else if (packet->type == MQTT_PUBREL) {
         acknowledge(client, MQTT_PUBCOMP, packet_id);
-    else
+    } else {
         handlers->acknowledged(client, packet_id, reason);
+    }
 }
 
 static void handle_packet(struct client *client, const struct mqtt_packet *packet)

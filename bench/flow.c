@@ -24,10 +24,11 @@ const char *flow_error(const struct flow *flow)
 static void record_error(struct flow *flow, unsigned *counter, char *text)
 {
     (*counter)++;
-    if (flow->first_error)
+    if (flow->first_error) {
         free(text);
-    else
+    } else {
         flow->first_error = text;
+    }
 }
 
 static void list_sendable(struct flow *flow, struct flow_publisher *publisher)
@@ -211,10 +212,11 @@ static void subscribe_topics(struct flow *flow, struct client *client, const cha
         const struct flow_topic *topic = &flow->topics[i];
         if (client->index - topic->first_subscriber >= topic->subscriber_count)
             continue;
-        if (flow->options->wire == WIRE_RELAY)
+        if (flow->options->wire == WIRE_RELAY) {
             join_group(flow, client, i);
-        else if (!filter)
+        } else if (!filter) {
             batch[count++] = topic->filter;
+        }
         if (count == FILTERS_A_PACKET) {
             subscribe(flow, client, batch, count);
             count = 0;

@@ -48,9 +48,10 @@ const unsigned scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
 
 static const struct scenario *find_scenario(const char *name)
 {
-    for (unsigned i = 0; name && i < scenario_count; i++)
+    for (unsigned i = 0; name && i < scenario_count; i++) {
         if (strcmp(scenarios[i].name, name) == 0)
             return &scenarios[i];
+    }
     for (unsigned i = 0; i < scenario_count; i++)
         fprintf(stderr, "  %-14s %s\n", scenarios[i].name, scenarios[i].help);
     fatal("name one of these scenarios first");

@@ -73,9 +73,10 @@ static unsigned long number(const char *text, unsigned long most)
 static enum wire parse_wire(const char *text)
 {
     static const char *const names[] = {"tcp", "ws", "relay"};
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(text, names[i]) == 0)
             return (enum wire)i;
+    }
     fatal("not a wire (tcp, ws, relay): %s", text);
 }
 
@@ -119,9 +120,10 @@ static void store(struct options *options, const struct option_entry *entry, con
 
 static const struct option_entry *find(const char *argument)
 {
-    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
         if (strncmp(argument, "--", 2) == 0 && strcmp(argument + 2, entries[i].name) == 0)
             return &entries[i];
+    }
     usage(argument);
 }
 

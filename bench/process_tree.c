@@ -28,22 +28,22 @@ static bool read_proc(pid_t pid, const char *file, char *text, size_t size)
 static pid_t parent_of(pid_t pid, char name[16])
 {
     char text[1024];
-    int parent;
     if (!read_proc(pid, "stat", text, sizeof(text)))
         return -1;
     const char *open = strchr(text, '(');
     const char *close = strrchr(text, ')');
-    if (!open || !close || sscanf(close + 1, " %*c %d", &parent) != 1)
+    if (!open || !close || strlen(close) <= sizeof(") S"))
         return -1;
     snprintf(name, 16, "%.*s", (int)(close - open - 1), open + 1);
-    return parent;
+    return (pid_t)strtol(close + sizeof(") S"), NULL, 10);
 }
 
 static bool contains(const struct process_tree *tree, pid_t pid)
 {
-    for (unsigned i = 0; i < tree->count; i++)
+    for (unsigned i = 0; i < tree->count; i++) {
         if (tree->processes[i].pid == pid)
             return true;
+    }
     return false;
 }
 
@@ -122,9 +122,10 @@ void process_tree_read(struct process_tree *tree, pid_t root, bool with_memory)
 
 static uint64_t used_before(const struct process_tree *before, pid_t pid)
 {
-    for (unsigned i = 0; i < before->count; i++)
+    for (unsigned i = 0; i < before->count; i++) {
         if (before->processes[i].pid == pid)
             return before->processes[i].cpu_ns;
+    }
     return 0;
 }
 

@@ -14,10 +14,11 @@ const char *reader_error(const struct reader *reader)
 static void on_subscribed(struct client *client, unsigned codes, uint8_t worst)
 {
     struct reader *reader = client->engine->context;
-    if (worst >= 0x80)
+    if (worst >= 0x80) {
         client_fail(client, "SUBACK refuses with 0x%02x", worst);
-    else
+    } else {
         reader->filters_open -= codes;
+    }
 }
 
 static bool is_named(const struct reader *reader, const struct mqtt_publish *publish,

@@ -9,7 +9,7 @@
 
 #include "bench/bytes.h"
 
-#define RELAY_READ (256U * 1024)
+#define RELAY_READ ((size_t)256 * 1024)
 
 /* Which clients are in which group, and nothing else: the router's part. `deliver` gets the
  * clients that a frame goes to. */

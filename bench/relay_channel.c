@@ -7,32 +7,32 @@
 #include "bench/fatal.h"
 #include "bench/relay.h"
 
-bool relay_channel_read(struct relay_channel *stream)
+bool relay_channel_read(struct relay_channel *channel)
 {
-    uint8_t *place = bytes_extend(&stream->in, RELAY_READ);
-    stream->in.size -= RELAY_READ;
-    ssize_t got = recv(stream->fd, place, RELAY_READ, 0);
+    uint8_t *place = bytes_extend(&channel->in, RELAY_READ);
+    channel->in.size -= RELAY_READ;
+    ssize_t got = recv(channel->fd, place, RELAY_READ, 0);
     if (got < 0)
         return errno == EAGAIN || errno == EINTR;
-    stream->in.size += (size_t)got;
+    channel->in.size += (size_t)got;
     return got > 0;
 }
 
-bool relay_channel_flush(struct relay_channel *stream)
+bool relay_channel_flush(struct relay_channel *channel)
 {
-    if (stream->out.size == 0)
+    if (channel->out.size == 0)
         return true;
-    ssize_t sent = send(stream->fd, stream->out.data, stream->out.size, MSG_NOSIGNAL);
+    ssize_t sent = send(channel->fd, channel->out.data, channel->out.size, MSG_NOSIGNAL);
     if (sent < 0)
         return errno == EAGAIN || errno == EINTR;
-    bytes_consume(&stream->out, (size_t)sent);
+    bytes_consume(&channel->out, (size_t)sent);
     return true;
 }
 
-void relay_watch(int set, int fd, void *data)
+void relay_watch(int epoll_fd, int fd, void *data)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.ptr = data};
-    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0)
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         fatal("epoll_ctl: %s", strerror(errno));
 }

@@ -33,9 +33,10 @@ static void join(struct group *group, uint32_t client)
 void relay_forget(uint32_t client)
 {
     for (unsigned i = 0; i < GROUPS; i++) {
-        for (uint32_t k = 0; k < groups[i].count; k++)
+        for (uint32_t k = 0; k < groups[i].count; k++) {
             if (groups[i].members[k] == client)
                 groups[i].members[k--] = groups[i].members[--groups[i].count];
+        }
     }
 }
 
@@ -77,10 +78,11 @@ static void handle_records(void)
         size_t size = get_u32(record);
         if (channel.in.size - used < size)
             break;
-        if (size == 8)
+        if (size == 8) {
             relay_forget(get_u32(record + 4));
-        else
+        } else {
             relay_route(get_u32(record + 4), record + 8, size - 8, send_back);
+        }
         used += size;
     }
     bytes_consume(&channel.in, used);

@@ -166,12 +166,13 @@ void relay_worker(int listen_fd, int channel_fd)
         int count = epoll_wait(epoll_fd, events, EVENTS, -1);
         for (int i = 0; i < count; i++) {
             void *data = events[i].data.ptr;
-            if (!data)
+            if (!data) {
                 accept_clients(listen_fd);
-            else if (data == &channel)
+            } else if (data == &channel) {
                 read_channel();
-            else
+            } else {
                 handle_client_event(data, events[i].events);
+            }
         }
         flush_all();
     }

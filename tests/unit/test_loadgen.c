@@ -249,10 +249,8 @@ Test(websocket, frames_of_every_length_form_are_masked)
 
 Test(websocket, server_frames_are_found_whole_or_not_at_all)
 {
-    static const uint8_t bytes[] = "\x82\x7e\0\x80";
-    uint8_t frame[4 + 128] = {0};
+    uint8_t frame[4 + 128] = {0x82, 126, 0, 128};
     struct websocket_frame found;
-    memcpy(frame, bytes, 4);
     for (size_t size = 0; size < sizeof(frame); size++) {
         cr_assert_eq(websocket_next(frame, size, &found), 0);
     }
