@@ -2,7 +2,8 @@
  * the table of system call names that a violation is reported with.
  *
  *     seccomp_compile PROCESS POLICY OUTPUT
- *     seccomp_compile --names OUTPUT */
+ *     seccomp_compile --names OUTPUT
+ *     seccomp_compile --rules POLICY      the rules as JSON, for the test of their use */
 #include "policy/seccomp/policy.h"
 
 #include <seccomp.h>
@@ -114,12 +115,51 @@ static void write_names(FILE *out)
                  "    sizeof(sandbox_syscall_names) / sizeof(sandbox_syscall_names[0]);\n");
 }
 
+static void print_group(const struct policy_group *group)
+{
+    static const char *const operators[] = {
+        [OP_EQ] = "==", [OP_LT] = "<", [OP_LE] = "<=", [OP_ANY] = "&", [OP_IN] = "in"};
+
+    for (unsigned i = 0; i < group->count; i++) {
+        printf("%s[%u, \"%s\", %llu]", i == 0 ? "" : ", ", group->terms[i].argument,
+               operators[group->terms[i].op], (unsigned long long)group->terms[i].value);
+    }
+}
+
+static int print_rules(const char *path)
+{
+    static struct policy policy;
+    char message[POLICY_MESSAGE_MAX];
+    char *text = read_text(path);
+
+    if (!policy_parse(&policy, path, text, message))
+        fail(message);
+    free(text);
+    for (unsigned i = 0; i < policy.rule_count; i++) {
+        const struct policy_rule *rule = &policy.rules[i];
+        char *name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), rule->number);
+        printf("%s{\"name\": \"%s\", \"line\": %d, \"error\": %d, \"groups\": [",
+               i == 0 ? "[" : ",\n ", name, rule->line, rule->error);
+        for (unsigned g = 0; g < rule->group_count; g++) {
+            printf("%s[", g == 0 ? "" : ", ");
+            print_group(&rule->groups[g]);
+            printf("]");
+        }
+        printf("]}");
+        free(name);
+    }
+    printf("]\n");
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     bool names = argc == 3 && strcmp(argv[1], "--names") == 0;
 
+    if (argc == 3 && strcmp(argv[1], "--rules") == 0)
+        return print_rules(argv[2]);
     if (!names && argc != 4)
-        fail("usage: seccomp_compile PROCESS POLICY OUTPUT | --names OUTPUT");
+        fail("usage: seccomp_compile PROCESS POLICY OUTPUT | --names OUTPUT | --rules POLICY");
     const char *output = argv[argc - 1];
     FILE *out = fopen(output, "we");
     if (out == NULL) {
