@@ -101,12 +101,29 @@ static void child_on_prepare(struct ev_loop *loop, ev_prepare *watcher, int reve
     child->handlers->turn(child->context);
 }
 
+static void child_on_wake(struct ev_loop *loop, ev_async *watcher, int revents)
+{
+    (void)loop;
+    (void)watcher;
+    (void)revents;
+}
+
+/* The descriptor with which threads wake the loop is made for the first such watcher: now, since
+ * no filter allows it later. */
+static void child_open_wake(struct child *child)
+{
+    ev_async_init(&child->wake, child_on_wake);
+    ev_async_start(child->loop, &child->wake);
+    ev_unref(child->loop);
+}
+
 void child_begin(struct child *child, enum role role, const struct child_handlers *handlers,
                  void *context)
 {
     *child = (struct child){.role = role, .handlers = handlers, .context = context};
     child->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     VERIFY(child->loop != NULL);
+    child_open_wake(child);
     control_open(&child->control, child->loop, CONTROL_FD, child_on_message, child_on_closed,
                  child);
     log_set_sink(child_log, child);

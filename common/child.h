@@ -38,6 +38,7 @@ struct child {
     struct control control;
     struct ev_loop *loop;
     ev_prepare prepare;
+    ev_async wake;
     struct mc_sandbox sandbox; /* chroot_dir points to chroot_path */
     char chroot_path[4096];
     bool started; /* MC_START came */
