@@ -65,15 +65,18 @@ static void report(struct committer *c, bool good)
         ev_async_send(c->loop, c->progress);
 }
 
-/* Frees a group that is on disk; returns its last number. */
-static uint64_t free_group(struct change *group, size_t *bytes)
+/* Frees a group that is on disk; returns its last number, 0 when none of it was the router's. */
+static uint64_t free_group(struct change *group, size_t *bytes, uint64_t *count)
 {
     uint64_t number = 0;
 
     *bytes = 0;
+    *count = 0;
     while (group != NULL) {
+        ++*count;
         struct change *next = group->next;
-        number = group->number;
+        if (group->number != 0)
+            number = group->number;
         *bytes += sizeof(*group) + group->len;
         free(group);
         group = next;
@@ -107,11 +110,14 @@ static void *committer_main(void *argument)
             pthread_mutex_lock(&c->lock);
         }
         size_t bytes;
-        uint64_t number = free_group(group, &bytes);
+        uint64_t count;
+        uint64_t number = free_group(group, &bytes, &count);
         c->waiting_bytes -= bytes;
         if (!good)
             break;
-        c->committed = number;
+        c->done += count;
+        if (number != 0)
+            c->committed = number;
         report(c, true);
     }
     pthread_mutex_unlock(&c->lock);
@@ -133,13 +139,15 @@ void committer_start(struct committer *c, struct store *store, struct ev_loop *l
     VERIFY(pthread_create(&c->thread, NULL, committer_main, c) == 0);
 }
 
-void committer_submit(struct committer *c, struct change *changes)
+uint64_t committer_submit(struct committer *c, struct change *changes)
 {
     size_t bytes = 0;
+    uint64_t count = 0;
     struct change *last = changes;
 
     for (struct change *change = changes; change != NULL; change = change->next) {
         bytes += sizeof(*change) + change->len;
+        count++;
         last = change;
     }
     VERIFY(last != NULL && !last->more);
@@ -147,7 +155,10 @@ void committer_submit(struct committer *c, struct change *changes)
     *c->last = changes;
     c->last = &last->next;
     c->waiting_bytes += bytes;
+    c->submitted += count;
+    uint64_t ticket = c->submitted;
     pthread_mutex_unlock(&c->lock);
+    return ticket;
 }
 
 void committer_wake(struct committer *c)
@@ -165,7 +176,8 @@ void committer_stop(struct committer *c)
     pthread_mutex_unlock(&c->lock);
     pthread_join(c->thread, NULL);
     size_t bytes;
-    free_group(c->first, &bytes); /* the disk refused them */
+    uint64_t count;
+    free_group(c->first, &bytes, &count); /* the disk refused them */
     c->first = NULL;
     store_close(c->store);
 }

@@ -20,7 +20,9 @@ struct committer {
     /* Under the lock: */
     struct change *first, **last; /* submitted, not yet taken */
     size_t waiting_bytes;         /* submitted and not yet on disk */
-    uint64_t committed;           /* number of the last change that is on disk */
+    uint64_t submitted;           /* changes that were ever submitted */
+    uint64_t done;                /* how many of them are on disk */
+    uint64_t committed;           /* the router's number of the last that is on disk */
     bool failing;                 /* the disk refuses; the store's error says why */
     char error[256];
     bool stop; /* commit what there is and end */
@@ -30,8 +32,9 @@ struct committer {
 void committer_start(struct committer *committer, struct store *store, struct ev_loop *loop,
                      ev_async *progress, uint32_t interval_ms);
 
-/* Hands over a list of changes: one whole transaction or several. */
-void committer_submit(struct committer *committer, struct change *changes);
+/* Hands over a list of changes: one whole transaction or several. Returns what `done` will be when
+ * they are on disk. */
+uint64_t committer_submit(struct committer *committer, struct change *changes);
 
 /* Lets the thread take what was submitted since. Call once per batch. */
 void committer_wake(struct committer *committer);

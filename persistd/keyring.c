@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,14 +28,15 @@ struct wrap_header {
     uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
 } __attribute__((packed));
 
-/* What is wrapped. */
+/* What is wrapped. Other threads read it while the main thread adds an epoch: an entry is complete
+ * before the count says that it is there, and a forgotten one keeps its place with the number 0. */
 struct keyring {
     uint32_t store_tag;
-    uint32_t epoch_count;
+    _Atomic uint32_t epoch_count;
     uint8_t place_key[KEY_SIZE];
     uint8_t ledger_key[KEY_SIZE];
     struct {
-        uint32_t number;
+        _Atomic uint32_t number;
         uint8_t key[KEY_SIZE];
     } epochs[KEYRING_EPOCHS_MAX]; /* oldest first */
 };
@@ -203,46 +205,58 @@ enum keyring_result keyring_open(const struct key_source *source, bool create,
     return result;
 }
 
-/* Saves a changed copy; on success it becomes the keyring. */
-static bool keyring_replace(struct keyring *keyring, struct keyring *changed,
-                            const struct key_source *source)
+bool keyring_add_epoch(struct keyring *keyring, const struct key_source *source)
 {
+    uint32_t count = keyring->epoch_count;
+
+    if (count == KEYRING_EPOCHS_MAX) {
+        errno = ENOSPC;
+        return false;
+    }
+    sodium_mprotect_readwrite(keyring);
+    uint32_t number = keyring_newest_epoch(keyring) + 1;
+    randombytes_buf(keyring->epochs[count].key, KEY_SIZE);
+    keyring->epochs[count].number = number;
+    struct keyring *changed = keyring_allocate();
+    memcpy(changed, keyring, sizeof(*changed));
+    changed->epoch_count = count + 1;
     bool saved = keyring_rewrap(changed, source);
     int error = errno;
-
-    if (saved) {
-        sodium_mprotect_readwrite(keyring);
-        memcpy(keyring, changed, sizeof(*keyring));
-        sodium_mprotect_readonly(keyring);
-    }
     keyring_free(changed);
+    if (saved)
+        keyring->epoch_count = count + 1;
+    sodium_mprotect_readonly(keyring);
     errno = error;
     return saved;
 }
 
-bool keyring_add_epoch(struct keyring *keyring, const struct key_source *source)
-{
-    if (keyring->epoch_count == KEYRING_EPOCHS_MAX) {
-        errno = ENOSPC;
-        return false;
-    }
-    struct keyring *changed = keyring_allocate();
-    memcpy(changed, keyring, sizeof(*changed));
-    changed->epochs[changed->epoch_count].number = keyring_newest_epoch(keyring) + 1;
-    randombytes_buf(changed->epochs[changed->epoch_count].key, KEY_SIZE);
-    changed->epoch_count++;
-    return keyring_replace(keyring, changed, source);
-}
-
 bool keyring_forget_old_epochs(struct keyring *keyring, const struct key_source *source)
 {
+    uint32_t newest = keyring->epoch_count - 1;
     struct keyring *changed = keyring_allocate();
 
     memcpy(changed, keyring, sizeof(*changed));
-    changed->epochs[0] = changed->epochs[changed->epoch_count - 1];
+    changed->epochs[0] = changed->epochs[newest];
     sodium_memzero(&changed->epochs[1], sizeof(changed->epochs) - sizeof(changed->epochs[0]));
     changed->epoch_count = 1;
-    return keyring_replace(keyring, changed, source);
+    bool saved = keyring_rewrap(changed, source);
+    int error = errno;
+    keyring_free(changed);
+    if (saved) {
+        sodium_mprotect_readwrite(keyring);
+        for (uint32_t i = 0; i < newest; i++) {
+            keyring->epochs[i].number = 0;
+            sodium_memzero(keyring->epochs[i].key, KEY_SIZE);
+        }
+        sodium_mprotect_readonly(keyring);
+    }
+    errno = error;
+    return saved;
+}
+
+bool keyring_has_old_epochs(const struct keyring *keyring)
+{
+    return keyring->epoch_count > 1 && keyring->epochs[keyring->epoch_count - 2].number != 0;
 }
 
 void keyring_free(struct keyring *keyring)
@@ -263,7 +277,7 @@ uint32_t keyring_store_tag(const struct keyring *keyring)
 const uint8_t *keyring_data_key(const struct keyring *keyring, uint32_t epoch)
 {
     for (uint32_t i = keyring->epoch_count; i > 0; i--) {
-        if (keyring->epochs[i - 1].number == epoch)
+        if (epoch != 0 && keyring->epochs[i - 1].number == epoch)
             return keyring->epochs[i - 1].key;
     }
     return NULL;

@@ -42,6 +42,9 @@ bool keyring_add_epoch(struct keyring *keyring, const struct key_source *source)
 /* Forgets all epochs before the newest, once no record uses them, and saves the file. */
 bool keyring_forget_old_epochs(struct keyring *keyring, const struct key_source *source);
 
+/* True while records may still be sealed with a key before the newest: a rotation is under way. */
+bool keyring_has_old_epochs(const struct keyring *keyring);
+
 /* Wipes and frees. */
 void keyring_free(struct keyring *keyring);
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -36,6 +37,8 @@ static void keep_key(struct persistd *p, const void *bytes, size_t len, bool pas
     memcpy(p->key, bytes, len);
     p->key_len = len;
     p->key_is_passphrase = passphrase;
+    p->key_source = (struct key_source){0};
+    *(passphrase ? &p->key_source.passphrase : &p->key_source.key) = slice_of(p->key, len);
 }
 
 /* A key file is one line: bulkhead-key-1 and 64 hexadecimal digits. */
@@ -58,15 +61,18 @@ static bool parse_key(struct persistd *p, const char *text, size_t len)
     return good;
 }
 
-static void take_secret(struct persistd *p, uint8_t kind, struct slice name, int fd)
+bool take_secret(struct persistd *p, bool passphrase, int fd, char *why, size_t size)
 {
     size_t len;
     char *text = descriptor_read_all(fd, PASSPHRASE_MAX, &len);
 
-    if (text == NULL)
-        log_fatal("%.*s: cannot be read: %s", SLICE_ARGS(name), strerror(errno));
+    if (text == NULL) {
+        snprintf(why, size, "cannot be read: %s", strerror(errno));
+        return false;
+    }
+    size_t room = len;
     bool good;
-    if (kind == FILE_KEY) {
+    if (!passphrase) {
         good = parse_key(p, text, len);
     } else {
         while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
@@ -75,17 +81,19 @@ static void take_secret(struct persistd *p, uint8_t kind, struct slice name, int
         if (good)
             keep_key(p, text, len, true);
     }
-    sodium_memzero(text, len);
+    sodium_memzero(text, room);
     free(text);
     if (!good)
-        log_fatal("%.*s: %s", SLICE_ARGS(name),
-                  kind == FILE_KEY ? "is not a key file; make one with 'bulkheadctl key new FILE'"
-                                   : "holds no passphrase");
+        snprintf(why, size, "%s",
+                 passphrase ? "holds no passphrase"
+                            : "is not a key file; make one with 'bulkheadctl key new FILE'");
+    return good;
 }
 
 static bool take_file(void *context, const struct mc_file *m, int fd)
 {
     struct persistd *p = context;
+    char why[128];
 
     if (fd < 0)
         return false;
@@ -95,7 +103,8 @@ static bool take_file(void *context, const struct mc_file *m, int fd)
         return true;
     case FILE_KEY:
     case FILE_PASSPHRASE:
-        take_secret(p, m->kind, m->name, fd);
+        if (!take_secret(p, m->kind == FILE_PASSPHRASE, fd, why, sizeof(why)))
+            log_fatal("%.*s: %s", SLICE_ARGS(m->name), why);
         close(fd);
         return true;
     default:
@@ -112,10 +121,16 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
     return true;
 }
 
+static bool take_command(void *context, const struct mc_command *m, int fd)
+{
+    return commands_take(context, m, fd);
+}
+
 static bool take_drain(void *context, const struct mc_drain *m)
 {
     struct persistd *p = context;
     (void)m;
+    job_cancel(&p->job);
     if (p->committing) {
         committer_stop(&p->committer);
         router_link_progress(p);
@@ -147,6 +162,7 @@ static const struct child_handlers handlers = {
     .persistd_setup = take_setup,
     .file = take_file,
     .peer = take_peer,
+    .command = take_command,
     .drain = take_drain,
     .audit = take_audit,
     .turn = end_turn,
@@ -182,12 +198,9 @@ static void open_audit(struct persistd *p)
 
 static void open_keyring(struct persistd *p)
 {
-    struct key_source source = {0};
-
     if (p->key == NULL)
         log_fatal("no key was given for the store");
-    *(p->key_is_passphrase ? &source.passphrase : &source.key) = slice_of(p->key, p->key_len);
-    switch (keyring_open(&source, true, &p->keyring)) {
+    switch (keyring_open(&p->key_source, true, &p->keyring)) {
     case KEYRING_OK:
         break;
     case KEYRING_CREATED:
@@ -236,6 +249,7 @@ int main(void)
     ev_async_init(&p->progress, on_progress);
     p->progress.data = p;
     ev_async_start(p->child.loop, &p->progress);
+    commands_start(p);
     open_everything(p);
     child_ready(&p->child, p->child.confined.text);
     child_run(&p->child);

@@ -4,6 +4,7 @@
 
 #include "persistd/audit.h"
 #include "persistd/committer.h"
+#include "persistd/job.h"
 #include "persistd/keyring.h"
 #include "persistd/load.h"
 #include "persistd/store.h"
@@ -18,6 +19,7 @@ struct persistd {
     uint8_t *key;       /* the key-encryption key or the passphrase, in guarded memory */
     size_t key_len;
     bool key_is_passphrase;
+    struct key_source key_source; /* the same, for the keyring */
 
     struct keyring *keyring;
     struct store store;
@@ -26,6 +28,9 @@ struct persistd {
     struct committer committer;
     bool committing; /* the committer runs */
     ev_async progress;
+
+    struct job job;
+    ev_async job_done;
 
     struct audit_log audit;
     bool auditing; /* the audit log is on */
@@ -38,6 +43,18 @@ struct persistd {
     struct buf sealing; /* scratch */
     struct change *open_first, **open_last; /* a transaction whose end has not come */
 };
+
+/* Takes the key or passphrase in fd as the store's. False with a reason. */
+bool take_secret(struct persistd *p, bool passphrase, int fd, char *why, size_t size);
+
+/* Makes commands possible; called once. */
+void commands_start(struct persistd *p);
+
+/* Goes on with a rotation that was cut short. */
+void commands_resume_rotation(struct persistd *p);
+
+/* Handles one command; owns fd. */
+bool commands_take(struct persistd *p, const struct mc_command *m, int fd);
 
 /* Takes over a new channel to the router. */
 void router_link_open(struct persistd *p, int fd);

@@ -28,6 +28,7 @@ static void start_committing(struct persistd *p)
     committer_start(&p->committer, &p->store, p->child.loop, &p->progress,
                     p->setup.relaxed ? p->setup.commit_interval_ms : 0);
     p->committing = true;
+    commands_resume_rotation(p);
 }
 
 static void continue_load(struct persistd *p)
@@ -51,6 +52,7 @@ static bool on_rp_load(struct persistd *p, const struct rp_load *m)
         loaded(p, 0);
         return true;
     }
+    job_cancel(&p->job);
     if (p->committing) {
         committer_stop(&p->committer);
         p->committing = false;

@@ -118,6 +118,18 @@ enum seal_verdict seal_open(const struct keyring *keyring, const struct place *p
     return c.failed ? SEAL_ALTERED : SEAL_GOOD;
 }
 
+bool seal_nonce(struct slice sealed, uint8_t nonce[SEAL_NONCE_SIZE], uint32_t *epoch)
+{
+    struct seal_header header;
+
+    if (sealed.len < sizeof(header))
+        return false;
+    memcpy(&header, sealed.data, sizeof(header));
+    memcpy(nonce, header.nonce, SEAL_NONCE_SIZE);
+    *epoch = header.epoch;
+    return true;
+}
+
 bool seal_element(const struct keyring *keyring, const struct place *place, struct slice sealed,
                   uint64_t element[ELEMENT_SIZE / 8])
 {

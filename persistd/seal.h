@@ -46,6 +46,9 @@ enum seal_verdict seal_open(const struct keyring *keyring, const struct place *p
                             struct slice sealed, struct buf *plain, struct slice *key,
                             struct slice *value);
 
+/* The nonce and the key epoch of a sealed value; false when it is too short. */
+bool seal_nonce(struct slice sealed, uint8_t nonce[SEAL_NONCE_SIZE], uint32_t *epoch);
+
 /* The element that a record adds to the store's multiset hash; sealed must be at least as long as
  * its header, else false. */
 bool seal_element(const struct keyring *keyring, const struct place *place, struct slice sealed,

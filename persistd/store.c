@@ -42,6 +42,7 @@ void ledger_remove(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 
 void store_init(struct store *store, const struct keyring *keyring, uint64_t memory)
 {
     *store = (struct store){.keyring = keyring};
+    VERIFY(pthread_rwlock_init(&store->lock, NULL) == 0);
     store->options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(store->options, 1);
     rocksdb_options_set_compression(store->options, NO_COMPRESSION);
@@ -102,7 +103,14 @@ static bool ledger_read(struct store *store)
     return true;
 }
 
-bool store_open(struct store *store)
+static void close_database(struct store *store)
+{
+    if (store->db != NULL)
+        rocksdb_close(store->db);
+    store->db = NULL;
+}
+
+static bool open_database(struct store *store)
 {
     char *error = NULL;
 
@@ -111,36 +119,35 @@ bool store_open(struct store *store)
         store->db = NULL;
         return false;
     }
-    if (!ledger_read(store)) {
-        store_close(store);
-        return false;
-    }
-    return true;
+    if (ledger_read(store))
+        return true;
+    close_database(store);
+    return false;
+}
+
+bool store_open(struct store *store)
+{
+    pthread_rwlock_wrlock(&store->lock);
+    bool good = open_database(store);
+    pthread_rwlock_unlock(&store->lock);
+    return good;
 }
 
 void store_close(struct store *store)
 {
-    if (store->db != NULL)
-        rocksdb_close(store->db);
-    store->db = NULL;
+    pthread_rwlock_wrlock(&store->lock);
+    close_database(store);
+    pthread_rwlock_unlock(&store->lock);
 }
 
-/* Takes the element of what stands at place, in the batch or in the database, out of the ledger. */
-static bool ledger_forget(struct store *store, rocksdb_writebatch_wi_t *batch,
-                          const struct place *place, struct ledger *ledger)
+/* True when a rotation's change is still about the record that it resealed. */
+static bool still_meant(const struct change *change, struct slice old)
 {
-    uint64_t element[ELEMENT_SIZE / 8];
-    char *error = NULL;
-    size_t len;
+    uint8_t nonce[SEAL_NONCE_SIZE];
+    uint32_t epoch;
 
-    char *old = rocksdb_writebatch_wi_get_from_batch_and_db(
-        batch, store->db, store->reads, (const char *)place->bytes, PLACE_SIZE, &len, &error);
-    if (store_failed(store, error))
-        return false;
-    if (old != NULL && seal_element(store->keyring, place, slice_of(old, len), element))
-        ledger_remove(ledger, element);
-    rocksdb_free(old);
-    return true;
+    return !change->reseal ||
+           (seal_nonce(old, nonce, &epoch) && memcmp(nonce, change->before, sizeof(nonce)) == 0);
 }
 
 static void ledger_put(const struct store *store, rocksdb_writebatch_wi_t *batch,
@@ -156,22 +163,42 @@ static void ledger_put(const struct store *store, rocksdb_writebatch_wi_t *batch
     buf_free(&sealed);
 }
 
+static void batch_put(const struct store *store, rocksdb_writebatch_wi_t *batch,
+                      const struct change *change, struct ledger *ledger)
+{
+    uint64_t element[ELEMENT_SIZE / 8];
+
+    VERIFY(seal_element(store->keyring, &change->place, slice_of(change->sealed, change->len),
+                        element));
+    ledger_add(ledger, element);
+    rocksdb_writebatch_wi_put(batch, (const char *)change->place.bytes, PLACE_SIZE,
+                              (const char *)change->sealed, change->len);
+}
+
+/* Adds one change to the batch, with its effect on the ledger: what stood at its place, in the
+ * batch or in the database, goes out, what it puts comes in. */
 static bool batch_change(struct store *store, rocksdb_writebatch_wi_t *batch,
                          const struct change *change, struct ledger *ledger)
 {
     const char *place = (const char *)change->place.bytes;
     uint64_t element[ELEMENT_SIZE / 8];
+    char *error = NULL;
+    size_t len = 0;
 
-    if (!ledger_forget(store, batch, &change->place, ledger))
+    char *old = rocksdb_writebatch_wi_get_from_batch_and_db(batch, store->db, store->reads, place,
+                                                            PLACE_SIZE, &len, &error);
+    if (store_failed(store, error))
         return false;
-    if (change->deletes) {
-        rocksdb_writebatch_wi_delete(batch, place, PLACE_SIZE);
-        return true;
+    if (still_meant(change, slice_of(old, len))) {
+        if (old != NULL &&
+            seal_element(store->keyring, &change->place, slice_of(old, len), element))
+            ledger_remove(ledger, element);
+        if (change->deletes)
+            rocksdb_writebatch_wi_delete(batch, place, PLACE_SIZE);
+        else
+            batch_put(store, batch, change, ledger);
     }
-    VERIFY(seal_element(store->keyring, &change->place, slice_of(change->sealed, change->len),
-                        element));
-    ledger_add(ledger, element);
-    rocksdb_writebatch_wi_put(batch, place, PLACE_SIZE, (const char *)change->sealed, change->len);
+    rocksdb_free(old);
     return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "persistd/seal.h"
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 
 struct ledger {
@@ -21,10 +22,12 @@ struct ledger {
 /* One sealed change, in the order of its number. */
 struct change {
     struct change *next;
-    uint64_t number;
+    uint64_t number; /* the router's; 0: a change of persistd's own */
     struct place place;
     bool deletes;
-    bool more; /* the next change belongs to the same transaction */
+    bool more;   /* the next change belongs to the same transaction */
+    bool reseal; /* only if the record there still has the nonce `before`: a rotation's change */
+    uint8_t before[SEAL_NONCE_SIZE];
     uint32_t len;
     uint8_t sealed[];
 };
@@ -39,6 +42,8 @@ struct store {
     struct ledger ledger;
     bool ledger_found;
     char error[256]; /* what failed last */
+    /* Held for writing while db is opened or closed: a job reads beside the committer. */
+    pthread_rwlock_t lock;
 };
 
 /* Prepares a store in the working directory; memory is for RocksDB's caches, in bytes. */

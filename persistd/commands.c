@@ -1,0 +1,180 @@
+/* What an operator may ask of persistd through the control socket. Most commands are jobs; those
+ * that touch the keyring run here, on the main thread. */
+#include "persistd/persistd.h"
+
+#include "common/descriptor.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static bool answer(struct persistd *p, const struct mc_command *m, bool failed, const char *text)
+{
+    child_reply(&p->child, m->id, failed, text);
+    return true;
+}
+
+static void fill_job(struct persistd *p, job_fn *run, uint32_t id, int fd, struct slice argument)
+{
+    struct job *job = &p->job;
+
+    job->run = run;
+    job->store = &p->store;
+    job->committer = &p->committer;
+    job->keyring = p->keyring;
+    job->command_id = id;
+    job->fd = fd;
+    job->secret = slice_of(p->key, p->key_len);
+    job->secret_is_passphrase = p->key_is_passphrase;
+    memcpy(job->argument, argument.data, argument.len);
+    job->argument[argument.len] = '\0';
+}
+
+static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
+{
+    struct persistd *p = watcher->data;
+    (void)loop;
+    (void)revents;
+
+    job_join(&p->job);
+    if (p->job.run == job_rotate && !p->job.failed) {
+        if (!keyring_forget_old_epochs(p->keyring, &p->key_source))
+            log_error("the keyring could not be saved after the rotation: %s", strerror(errno));
+        else
+            child_audit(&p->child, "{\"event\":\"key_rotated\"}");
+    }
+    if (p->job.command_id != 0)
+        child_reply(&p->child, p->job.command_id, p->job.failed, p->job.text);
+    else
+        log_notice("%s", p->job.text);
+    job_free(&p->job);
+}
+
+void commands_start(struct persistd *p)
+{
+    ev_async_init(&p->job_done, on_job_done);
+    p->job_done.data = p;
+    ev_async_start(p->child.loop, &p->job_done);
+    p->job.loop = p->child.loop;
+    p->job.done = &p->job_done;
+    p->job.fd = -1;
+}
+
+void commands_resume_rotation(struct persistd *p)
+{
+    if (!keyring_has_old_epochs(p->keyring) || p->job.run != NULL)
+        return;
+    log_notice("a key rotation was interrupted: it goes on");
+    fill_job(p, job_rotate, 0, -1, slice_of(NULL, 0));
+    job_start(&p->job);
+}
+
+static bool command_rotate(struct persistd *p, const struct mc_command *m)
+{
+    if (!keyring_has_old_epochs(p->keyring) && !keyring_add_epoch(p->keyring, &p->key_source)) {
+        answer(p, m, true, "the keyring could not be saved");
+        return false;
+    }
+    return true;
+}
+
+/* argument: "key" or "passphrase", which the descriptor holds. */
+static bool command_rewrap(struct persistd *p, const struct mc_command *m, int fd)
+{
+    char why[128];
+    bool passphrase = slice_is(m->argument, "passphrase");
+
+    if (fd < 0 || (!passphrase && !slice_is(m->argument, "key")))
+        return answer(p, m, true, "a new key file or passphrase file is needed");
+    if (p->job.run != NULL)
+        return answer(p, m, true, "another command on the store is still running");
+    if (!take_secret(p, passphrase, fd, why, sizeof(why)))
+        return answer(p, m, true, why);
+    if (!keyring_rewrap(p->keyring, &p->key_source))
+        return answer(p, m, true, "the keyring could not be saved");
+    child_audit(&p->child, "{\"event\":\"key_rewrapped\"}");
+    return answer(p, m, false,
+                  "rewrapped; set key_file or key_passphrase_file to the new one before the "
+                  "next start\n");
+}
+
+/* Checks the log in place, newest file first. */
+static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
+{
+    struct audit_check check;
+    char path[64];
+    char text[8192] = "";
+    bool failed = false;
+
+    if (!p->auditing)
+        return answer(p, m, true, "the audit log is off: set audit_dest file\n");
+    for (unsigned i = 0; i <= p->audit.keep; i++) {
+        snprintf(path, sizeof(path), i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
+        FILE *file = fopen(path, "re");
+        if (file == NULL)
+            break;
+        audit_verify(&p->audit, file, true, &check);
+        fclose(file);
+        size_t used = strlen(text);
+        if (check.line != 0)
+            snprintf(text + used, sizeof(text) - used, "%s:%" PRIu64 ": %s\n", path, check.line,
+                     check.problem);
+        else
+            snprintf(text + used, sizeof(text) - used,
+                     "%s: %" PRIu64 " records and %" PRIu64 " signatures hold\n", path,
+                     check.records, check.signatures);
+        failed |= check.line != 0;
+    }
+    return answer(p, m, failed, text);
+}
+
+static const struct {
+    const char *verb;
+    job_fn *job;
+    bool (*before)(struct persistd *p, const struct mc_command *m); /* false: it answered */
+} jobs[] = {
+    {"store-check", job_check, NULL},   {"store-compact", job_compact, NULL},
+    {"health", job_health, NULL},       {"key-rotate", job_rotate, command_rotate},
+    {"store-backup", job_backup, NULL}, {"store-restore", job_restore, NULL},
+};
+
+static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
+{
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++) {
+        if (!slice_is(m->verb, jobs[i].verb))
+            continue;
+        if (p->setup.in_memory)
+            return answer(p, m, jobs[i].job != job_health,
+                          "persistence is off: nothing is stored\n");
+        if (p->job.run != NULL || !p->committing)
+            return answer(p, m, true, "another command on the store is still running\n");
+        if (m->argument.len >= sizeof(p->job.argument))
+            return answer(p, m, true, "the argument is too long\n");
+        if (jobs[i].before != NULL && !jobs[i].before(p, m))
+            return true;
+        fill_job(p, jobs[i].job, m->id, *fd, m->argument);
+        *fd = -1;
+        if (job_start(&p->job))
+            return true;
+        job_free(&p->job);
+        return answer(p, m, true, "no thread could be started\n");
+    }
+    return answer(p, m, true, "persistd does not know this command\n");
+}
+
+bool commands_take(struct persistd *p, const struct mc_command *m, int fd)
+{
+    bool good;
+
+    if (slice_is(m->verb, "key-rewrap") && !p->setup.in_memory)
+        good = command_rewrap(p, m, fd);
+    else if (slice_is(m->verb, "audit-verify"))
+        good = command_audit_verify(p, m);
+    else
+        good = start_job(p, m, &fd);
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
