@@ -28,9 +28,7 @@ void input_unaccount(struct connection *c)
     c->in_accounted = 0;
 }
 
-/* Keeps bytes for later. Strangers share one allowance: who exceeds it costs the oldest of them
- * its connection, in the end his own. */
-static void keep(struct connection *c, struct slice data)
+void input_keep(struct connection *c, struct slice data)
 {
     struct worker *worker = connection_worker(c);
 
@@ -86,7 +84,7 @@ static void handle_in_place(struct connection *c, struct slice data)
     while (data.len > 0 && c->paused == 0 && handle_first(c, &data, &size))
         continue;
     if (data.len > 0 && connection_is_open(c))
-        keep(c, data);
+        input_keep(c, data);
 }
 
 /* Completes the packet that is kept from data, and handles it. */
@@ -108,7 +106,7 @@ static void handle_kept(struct connection *c, struct slice *data)
             missing = data->len;
         if (missing == 0)
             return;
-        keep(c, slice_of(data->data, missing));
+        input_keep(c, slice_of(data->data, missing));
         if (!connection_is_open(c))
             return;
         *data = slice_of(data->data + missing, data->len - missing);
@@ -123,28 +121,32 @@ void input_feed(struct connection *c, struct slice data)
     if (!connection_is_open(c) || data.len == 0)
         return;
     if (buf_len(&c->in) > 0) {
-        keep(c, data);
+        input_keep(c, data);
     } else {
         handle_in_place(c, data);
     }
 }
 
-/* Whether the connection may be read; if not it is no longer watched. */
-static bool may_read(struct connection *c)
+bool input_may_continue(struct connection *c)
 {
     struct worker *worker = connection_worker(c);
 
     if (output_is_full(c))
         c->paused |= PAUSE_OUTPUT;
-    if (c->state >= STATE_ENDING)
-        return true;
     if (c->paused == 0 && channel_congested(&worker->router)) {
         c->paused |= PAUSE_ROUTER;
         link_append(&worker->stalled, &c->stalled);
     }
-    if (c->paused == 0)
-        return true;
+    return c->paused == 0;
+}
+
+/* Whether the socket may be read; if not it is no longer watched. */
+static bool may_read(struct connection *c)
+{
     uint8_t byte;
+
+    if (c->state >= STATE_ENDING || input_may_continue(c))
+        return true;
     if (recv(c->io.fd, &byte, 1, MSG_PEEK) == 0) { /* gone while it waited */
         connection_lost(c, "closed the connection");
         return false;

@@ -18,6 +18,13 @@ void input_readable(struct connection *c);
 /* Handles bytes that the client sent; what cannot be handled yet is kept. */
 void input_feed(struct connection *c, struct slice data);
 
+/* Keeps bytes for later, in c->in. The memory that strangers take is bounded: it may cost the
+ * oldest of them its connection, and so this one. */
+void input_keep(struct connection *c, struct slice data);
+
+/* Whether more may be taken from the client now; if not, c->paused says why. */
+bool input_may_continue(struct connection *c);
+
 /* Goes on after a pause with what was kept, then with the socket. */
 void input_continue(struct connection *c);
 

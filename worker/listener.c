@@ -19,8 +19,12 @@ enum { ACCEPT_BATCH = 64 };
 /* Copies what the message borrows behind the listener's settings. */
 static void *copy_texts(struct mc_listener *settings)
 {
-    struct slice *texts[] = {&settings->name, &settings->path, &settings->mount_point,
-                             &settings->origins, &settings->trusted_proxies};
+    struct slice *texts[] = {&settings->name,
+                             &settings->path,
+                             &settings->mount_point,
+                             &settings->origins,
+                             &settings->trusted_proxies,
+                             &settings->auto_id_prefix};
     const size_t count = sizeof(texts) / sizeof(texts[0]);
     size_t total = 1;
 
@@ -120,15 +124,14 @@ static void admit_new(struct listener *listener, int fd, const struct sockaddr_s
 
 static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int revents)
 {
-    struct listener *listener = watcher->data;
+    struct listener *listener = ((struct listening_socket *)watcher->data)->listener;
     (void)loop;
     (void)revents;
 
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct sockaddr_storage peer = {0};
         socklen_t len = sizeof(peer);
-        int fd =
-            accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(watcher->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             admit_new(listener, fd, &peer);
         } else if (errno == EAGAIN) {
@@ -192,46 +195,65 @@ bool listeners_evict_oldest(struct worker *worker)
     return true;
 }
 
+static struct listener *listener_new(struct worker *worker)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+
+    VERIFY(listener != NULL);
+    listener->worker = worker;
+    link_init(&listener->unauthenticated);
+    ev_timer_init(&listener->deadline, on_deadline, 0., 0.);
+    listener->deadline.data = listener;
+    listener->next = worker->listeners;
+    worker->listeners = listener;
+    return listener;
+}
+
+static void add_socket(struct listener *listener, int fd)
+{
+    struct listening_socket *socket = calloc(1, sizeof(*socket));
+    /* Accepted sockets inherit it. */
+    int on = (listener->settings.flags & LISTENER_NODELAY) != 0;
+
+    VERIFY(socket != NULL);
+    descriptor_nonblocking(fd);
+    if (listener->settings.transport == TRANSPORT_TCP)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    ev_io_init(&socket->acceptable, on_acceptable, fd, EV_READ);
+    socket->acceptable.data = socket;
+    socket->listener = listener;
+    socket->next = listener->sockets;
+    listener->sockets = socket;
+}
+
 bool listener_add(struct worker *worker, const struct mc_listener *m, int fd)
 {
     struct listener *listener = find(worker, m->id);
 
-    if (listener != NULL) {
-        if (fd >= 0)
-            close(fd);
-        apply(listener, m);
-        return fd < 0;
-    }
-    if (fd < 0)
+    if (listener == NULL && fd < 0)
         return false;
-    listener = calloc(1, sizeof(*listener));
-    VERIFY(listener != NULL);
-    listener->worker = worker;
-    listener->fd = fd;
+    if (listener == NULL)
+        listener = listener_new(worker);
     apply(listener, m);
-    link_init(&listener->unauthenticated);
-    descriptor_nonblocking(fd);
-    /* Accepted sockets inherit it. */
-    int on = (m->flags & LISTENER_NODELAY) != 0;
-    if (m->transport == TRANSPORT_TCP)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    ev_io_init(&listener->acceptable, on_acceptable, fd, EV_READ);
-    ev_timer_init(&listener->deadline, on_deadline, 0., 0.);
-    listener->acceptable.data = listener->deadline.data = listener;
-    listener->next = worker->listeners;
-    worker->listeners = listener;
+    if (fd >= 0)
+        add_socket(listener, fd);
     worker_update_accepting(worker);
     return true;
+}
+
+static void socket_accept(struct ev_loop *loop, struct listening_socket *socket, bool accept)
+{
+    if (accept)
+        ev_io_start(loop, &socket->acceptable);
+    else
+        ev_io_stop(loop, &socket->acceptable);
 }
 
 void listeners_accept(struct worker *worker, bool accept)
 {
     for (struct listener *l = worker->listeners; l != NULL; l = l->next) {
-        if (accept) {
-            ev_io_start(worker->child.loop, &l->acceptable);
-        } else {
-            ev_io_stop(worker->child.loop, &l->acceptable);
-        }
+        for (struct listening_socket *s = l->sockets; s != NULL; s = s->next)
+            socket_accept(worker->child.loop, s, accept);
     }
 }
 

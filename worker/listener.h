@@ -4,11 +4,17 @@
 
 #include "worker/worker.h"
 
+/* A listener has one socket for each address that its name stands for. */
+struct listening_socket {
+    struct listening_socket *next;
+    struct listener *listener;
+    ev_io acceptable;
+};
+
 struct listener {
     struct listener *next;
     struct worker *worker;
-    ev_io acceptable;
-    int fd;                      /* the listening socket */
+    struct listening_socket *sockets;
     struct mc_listener settings; /* its texts point to texts */
     void *texts;
     uint32_t max_packet_size;    /* of a client's packet, never 0 */
@@ -16,8 +22,9 @@ struct listener {
     ev_timer deadline;           /* of the first of these */
 };
 
-/* Takes over the listening socket fd with these settings, or gives the listener that has this id
- * new settings (fd -1). False: the master broke the protocol. */
+/* Takes over the listening socket fd: of a new listener, or another one of a listener that is known
+ * by its id and takes over these settings. fd -1: only the settings are new. False: the master
+ * broke the protocol. */
 bool listener_add(struct worker *worker, const struct mc_listener *m, int fd);
 
 /* Starts or stops accepting on all listeners. */
