@@ -1,0 +1,45 @@
+/* Commands of the operator. */
+#include "router/commands.h"
+
+#include "common/child.h"
+#include "router/router.h"
+
+#include <stdio.h>
+
+enum { STATUS_MAX = 2048 };
+
+/* What `bulkheadctl status` shows of the router: a JSON object. */
+static void answer_status(struct router *r, uint32_t id)
+{
+    const struct stats *s = &r->stats;
+    char text[STATUS_MAX];
+
+    snprintf(text, sizeof(text),
+             "{\"uptime\":%llu,\"connected\":%u,\"connected_max\":%u,\"sessions\":%zu,"
+             "\"subscriptions\":%zu,\"retained\":%llu,\"retained_bytes\":%llu,\"queued\":%llu,"
+             "\"queued_bytes\":%llu,\"publish_received\":%llu,\"publish_sent\":%llu,"
+             "\"publish_dropped\":%llu,\"publish_refused\":%llu,\"queue_full\":%llu,"
+             "\"expired\":%llu,\"too_large\":%llu,\"connections_refused\":%llu,"
+             "\"takeovers\":%llu,\"uncommitted\":%llu,\"uncommitted_bytes\":%zu,"
+             "\"store_stalled\":%s,\"epoch\":%u}",
+             (unsigned long long)((r->now - s->started) / 1000), s->connected, s->connected_max,
+             r->sessions.by_name.count, r->subscriptions.count,
+             (unsigned long long)r->retained.count, (unsigned long long)r->retained.bytes,
+             (unsigned long long)s->queued, (unsigned long long)s->queued_bytes,
+             (unsigned long long)s->publish_received, (unsigned long long)s->publish_sent,
+             (unsigned long long)s->publish_dropped, (unsigned long long)s->publish_refused,
+             (unsigned long long)s->queue_full, (unsigned long long)s->expired_messages,
+             (unsigned long long)s->too_large, (unsigned long long)s->connections_refused,
+             (unsigned long long)s->takeovers,
+             (unsigned long long)(r->persist.last - r->persist.committed), buf_len(&r->persist.log),
+             r->persist.stalled ? "true" : "false", r->epoch);
+    child_reply(r->child, id, false, text);
+}
+
+void command_answer(struct router *r, const struct mc_command *m)
+{
+    if (slice_is(m->verb, "status"))
+        answer_status(r, m->id);
+    else
+        child_reply(r->child, m->id, true, "the router does not know this command");
+}

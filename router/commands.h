@@ -1,0 +1,11 @@
+/* Commands of the operator that the router answers. */
+#ifndef BULKHEAD_ROUTER_COMMANDS_H
+#define BULKHEAD_ROUTER_COMMANDS_H
+
+#include "common/proto_control.h"
+
+struct router;
+
+void command_answer(struct router *r, const struct mc_command *m);
+
+#endif

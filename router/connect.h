@@ -1,0 +1,31 @@
+/* From CONNECT to CONNACK: what the worker parsed and authd's verdict are put together, in
+ * whichever order they come, and the session is opened, resumed or taken over. */
+#ifndef BULKHEAD_ROUTER_CONNECT_H
+#define BULKHEAD_ROUTER_CONNECT_H
+
+#include "common/proto_authd.h"
+#include "common/proto_worker_router.h"
+#include "router/connection.h"
+
+struct router;
+struct worker_link;
+
+/* A CONNECT for a fresh slot. False: only a broken worker sends this. */
+bool connect_begin(struct router *r, struct connection *c, const struct wr_connect *m);
+
+/* What authd says about a connection. */
+void connect_verdict(struct router *r, struct worker_link *link, const struct ar_verdict *m);
+
+/* The connection is open from now on: CONNACK was accepted and nothing is waited for. */
+void connect_open(struct router *r, struct connection *c);
+
+/* The connection is over for the router: its slot waits for WR_CLOSED. It has no session. */
+void connect_over(struct router *r, struct connection *c);
+
+/* Takes the connection out of the counts of those that are there. */
+void connect_uncount(struct router *r, struct connection *c);
+
+/* The connection is gone, in whatever state it was. */
+void connect_gone(struct router *r, struct connection *c);
+
+#endif

@@ -1,0 +1,46 @@
+/* A client's connection as the router knows it: a slot of its worker, named by the handle that the
+ * worker chose. It is bound to a session from the moment the client was accepted until one of them
+ * goes; the slot itself lives until WR_CLOSED. */
+#ifndef BULKHEAD_ROUTER_CONNECTION_H
+#define BULKHEAD_ROUTER_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct connect_request;
+struct session;
+struct worker_link;
+
+enum connection_state {
+    CONNECTION_FREE,
+    CONNECTION_WAITING,    /* for authd's verdict, or for its turn to take a session over */
+    CONNECTION_COMMITTING, /* accepted; CONNACK waits until the old session is gone from disk */
+    CONNECTION_OPEN,
+    CONNECTION_CLOSING, /* over for the router; WR_CLOSED is still to come */
+};
+
+struct connection {
+    uint64_t handle;
+    struct worker_link *worker;
+    struct session *session;          /* COMMITTING and OPEN only */
+    struct connect_request *request;  /* WAITING only */
+    struct connection *next_blocked;  /* its messages wait until the worker's channel drains */
+    struct connection **link_blocked; /* NULL: not blocked */
+    uint64_t allowed_topic;           /* keyed hash of the topic it last published to, ... */
+    uint32_t allowed_epoch;           /* ... allowed under this epoch of the policy; 0: none */
+    uint32_t max_packet_size;         /* the client's; 0: any */
+    uint32_t pending_acks;            /* wait for a commit; later ones queue up behind them */
+    uint16_t window;                  /* QoS 1 and 2 messages that may be in flight to it */
+    uint16_t receive_maximum;         /* ... and from it */
+    uint16_t receiving;               /* QoS 1 and 2 messages from it that are not finished */
+    uint16_t listener;
+    uint8_t version; /* enum mqtt_version */
+    uint8_t state;   /* enum connection_state */
+    bool held;       /* the worker was told not to read this client */
+    bool counted;    /* in the listener's count */
+    bool assigned_id; /* CONNACK names the client id */
+    uint8_t connack_flags;
+    bool request_problem; /* reason strings may be sent [MQTT-3.1.2-29] */
+};
+
+#endif

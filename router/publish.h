@@ -1,0 +1,14 @@
+/* What happens to a message that the broker has accepted. */
+#ifndef BULKHEAD_ROUTER_PUBLISH_H
+#define BULKHEAD_ROUTER_PUBLISH_H
+
+#include "router/fanout.h"
+
+/* Retains the message if it says so, and delivers it. Returns 0, or the reason code why it was
+ * refused: then nothing was done. */
+uint8_t publish(struct router *r, struct publication *publication);
+
+/* The expiry of a message that says `seconds`, from now on: milliseconds since 1970. */
+uint64_t publish_expiry(const struct router *r, uint32_t seconds);
+
+#endif

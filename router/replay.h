@@ -1,0 +1,31 @@
+/* Sending retained messages to new subscriptions: paced, so that neither a flood of subscriptions
+ * nor one to everything holds up the others, and within what the client takes. */
+#ifndef BULKHEAD_ROUTER_REPLAY_H
+#define BULKHEAD_ROUTER_REPLAY_H
+
+#include "router/subscriptions.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct router;
+struct replay;
+
+struct replays {
+    struct replay *runnable; /* the one of a ring that is next; NULL: none */
+    size_t count;            /* that exist */
+};
+
+/* Has what filter (plain) matches sent to the session, from replay_continue() on: SUBACK comes
+ * first. */
+void replay_start(struct router *r, struct session *session, struct slice filter,
+                  const struct subscription_options *options);
+
+/* The session can take more, or lost its connection for good. */
+void replay_continue(struct router *r, struct session *session);
+void replay_cancel_all(struct router *r, struct session *session);
+
+/* Does a bounded part of what is to be done; true when more is left to do at once. */
+bool replay_turn(struct router *r);
+
+#endif

@@ -1,0 +1,88 @@
+/* Sessions: what the broker keeps for a client between and during its connections. A session is
+ * named by its principal and client id, so nobody can reach another user's session. */
+#ifndef BULKHEAD_ROUTER_SESSION_H
+#define BULKHEAD_ROUTER_SESSION_H
+
+#include "common/keyed_table.h"
+#include "common/slice.h"
+#include "router/subscriptions.h"
+#include "router/timer_wheel.h"
+
+struct connection;
+struct outbound;
+struct principal;
+struct received_ids;
+struct replay;
+struct router;
+struct will;
+
+#define SESSION_NEVER_EXPIRES UINT32_MAX
+
+struct session {
+    struct keyed_node link;       /* by principal and client id */
+    struct subscriber subscriber; /* holds the reference to the principal */
+    struct connection *connection; /* NULL: the client is away */
+    struct outbound *outbound;     /* messages to the client; NULL: none */
+    struct received_ids *received; /* QoS 2 messages from the client; NULL: none */
+    struct will *will;             /* NULL: none */
+    struct replay *replays;        /* retained messages that are still to be sent */
+    struct timer timer;            /* away: the session's end; else: the connection's */
+    uint64_t number;               /* unique over the life of the store: names its records */
+    uint64_t takeover_refill;      /* when takeover_tokens was brought up to date */
+    uint32_t expiry;               /* seconds that it outlives its connection */
+    uint16_t client_id_size;
+    uint8_t takeover_tokens;
+    bool stored;      /* has records in the store */
+    bool check_reads; /* a subscription reaches further than the client may read */
+    uint8_t client_id[];
+};
+
+struct sessions {
+    struct keyed_table by_name;
+    uint64_t last_number;
+    uint64_t away; /* sessions without a connection */
+};
+
+void sessions_init(struct sessions *sessions);
+
+static inline struct slice session_client_id(const struct session *session)
+{
+    return slice_of(session->client_id, session->client_id_size);
+}
+
+static inline struct principal *session_principal(const struct session *session)
+{
+    return session->subscriber.principal;
+}
+
+/* Whether the session outlives its connection. */
+static inline bool session_is_durable(const struct session *session)
+{
+    return session->expiry > 0;
+}
+
+/* The session of that name, or NULL. */
+struct session *session_find(const struct sessions *sessions, const struct principal *principal,
+                             struct slice client_id);
+
+/* A new session, of a name that has none; takes a reference to principal. number: 0 for the next
+ * one, else the one that it had before a restart. It is away. */
+struct session *session_new(struct router *r, struct principal *principal, struct slice client_id,
+                            uint32_t expiry, uint64_t number);
+
+/* The connection ends for the session: its will is dealt with, and the session ends or waits until
+ * it expires. send_will is false after an orderly DISCONNECT [MQTT-3.14.4-3]. The session may be
+ * gone afterwards. */
+void session_detach(struct router *r, struct session *session, bool send_will);
+
+/* Ends the session: will, subscriptions, messages, records. It is freed. */
+void session_end(struct router *r, struct session *session);
+
+/* Starts to count the time until an absent session's end. left: milliseconds of it that remain. */
+void session_expire_after(struct router *r, struct session *session, uint64_t left);
+
+/* How long the session lasts from now on without a connection, milliseconds; UINT64_MAX: for ever.
+ */
+uint64_t session_lifetime(const struct session *session);
+
+#endif
