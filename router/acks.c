@@ -80,8 +80,8 @@ static bool on_pubrel(struct router *r, struct connection *c, const struct wr_ac
 {
     struct session *session = c->session;
     bool stored = false;
-    bool known = session->received != NULL &&
-                 received_remove(session->received, m->packet_id, &stored);
+    bool known =
+        session->received != NULL && received_remove(session->received, m->packet_id, &stored);
     uint8_t reason = known || c->version != MQTT_5 ? 0 : REASON_PACKET_ID_NOT_FOUND;
 
     if (stored)

@@ -153,7 +153,8 @@ static uint8_t check_client_id(const struct router *r, const struct wr_connect *
 static bool keepalive_is_refused(const struct listener *listener, const struct wr_connect *m)
 {
     return m->version != MQTT_5 && listener->keepalive_max != 0 &&
-           m->keepalive > listener->keepalive_max && (listener->flags & LISTENER_TRUST_HEADERS) == 0;
+           m->keepalive > listener->keepalive_max &&
+           (listener->flags & LISTENER_TRUST_HEADERS) == 0;
 }
 
 static uint8_t check(struct router *r, const struct connection *c, const struct wr_connect *m,
@@ -386,9 +387,9 @@ static bool request_is_sane(const struct router *r, const struct wr_connect *m)
     bool has_will = (m->flags & CONNECT_WILL) != 0;
 
     return m->version >= MQTT_31 && r->listeners[m->listener].known &&
-           (has_will || (m->will_topic.len == 0 && m->will_payload.len == 0 &&
-                         m->will_properties.len == 0 && m->will_qos == 0 &&
-                         (m->flags & (CONNECT_WILL_RETAIN | CONNECT_WILL_EXPIRY)) == 0)) &&
+           (has_will ||
+            (m->will_topic.len == 0 && m->will_payload.len == 0 && m->will_properties.len == 0 &&
+             m->will_qos == 0 && (m->flags & (CONNECT_WILL_RETAIN | CONNECT_WILL_EXPIRY)) == 0)) &&
            (m->will_properties.len == 0 || properties_forwardable(m->will_properties));
 }
 

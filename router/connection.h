@@ -34,10 +34,10 @@ struct connection {
     uint16_t receive_maximum;         /* ... and from it */
     uint16_t receiving;               /* QoS 1 and 2 messages from it that are not finished */
     uint16_t listener;
-    uint8_t version; /* enum mqtt_version */
-    uint8_t state;   /* enum connection_state */
-    bool held;       /* the worker was told not to read this client */
-    bool counted;    /* in the listener's count */
+    uint8_t version;  /* enum mqtt_version */
+    uint8_t state;    /* enum connection_state */
+    bool held;        /* the worker was told not to read this client */
+    bool counted;     /* in the listener's count */
     bool assigned_id; /* CONNACK names the client id */
     uint8_t connack_flags;
     bool request_problem; /* reason strings may be sent [MQTT-3.1.2-29] */

@@ -86,8 +86,7 @@ static struct delivery_body body_of(const struct router *r, const struct publica
 }
 
 /* Has the frame of this message open on the worker's channel. */
-static void open_frame(struct router *r, struct worker_link *link,
-                       const struct delivery_body *body)
+static void open_frame(struct router *r, struct worker_link *link, const struct delivery_body *body)
 {
     if (link->deliver_open)
         return;
@@ -189,9 +188,9 @@ static void deliver_acknowledged(struct router *r, struct publication *p, struct
     struct delivery_body body = body_of(r, p);
     uint64_t bytes = publication_bytes(p);
     bool connected = c != NULL && c->state == CONNECTION_OPEN;
-    bool now = connected && !channel_congested(&c->worker->channel) &&
-               (out == NULL ||
-                (out->cursor == out->count && send_window_is_open(r, c, out, bytes)));
+    bool now =
+        connected && !channel_congested(&c->worker->channel) &&
+        (out == NULL || (out->cursor == out->count && send_window_is_open(r, c, out, bytes)));
 
     if (connected && !unmount_topic(r, c, &body.topic))
         return;

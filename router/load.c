@@ -259,9 +259,8 @@ static struct message *queued_message(struct load *load, const struct record_que
 static uint32_t group_of(struct load *load, const struct session *session, struct slice filter)
 {
     const struct subscription *subscription =
-        filter.len > 0
-            ? subscriptions_find(&load->r->subscriptions, &session->subscriber, filter)
-            : NULL;
+        filter.len > 0 ? subscriptions_find(&load->r->subscriptions, &session->subscriber, filter)
+                       : NULL;
 
     return subscription != NULL ? fanout_group_tag(subscription->group) : 0;
 }
@@ -294,8 +293,8 @@ static bool add_queued(struct load *load, struct numbered *owner, const struct p
     owner->doubtful -= owner->doubtful > 0;
     uint8_t flags = (uint8_t)(record.flags | OUT_STORED | (again ? OUT_DUP : 0) |
                               (record.body == BODY_REFERENCE ? OUT_SHARED : 0));
-    struct out_entry *entry = queue_push(r, session, message, record.qos, flags, identifiers,
-                                         record.identifier_count);
+    struct out_entry *entry =
+        queue_push(r, session, message, record.qos, flags, identifiers, record.identifier_count);
     entry->group = group_of(load, session, record.share_filter);
     message_unref(message);
     return true;

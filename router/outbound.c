@@ -60,10 +60,8 @@ static struct out_entry *new_entry(struct outbound *out)
 
 void outbound_push_released(struct outbound *out)
 {
-    *new_entry(out) = (struct out_entry){.sequence = out->next_sequence++,
-                                         .qos = 2,
-                                         .state = OUT_RELEASED,
-                                         .flags = OUT_STORED};
+    *new_entry(out) = (struct out_entry){
+        .sequence = out->next_sequence++, .qos = 2, .state = OUT_RELEASED, .flags = OUT_STORED};
     out->inflight++;
 }
 

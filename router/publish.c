@@ -172,8 +172,7 @@ static bool is_sane(const struct connection *c, const struct wr_publish *m)
     uint8_t qos = PUBLISH_QOS(m->flags);
 
     return qos <= 2 && (qos == 0) == (m->packet_id == 0) &&
-           (c->version == MQTT_5 ||
-            (m->properties.len == 0 && (m->flags & PUBLISH_EXPIRY) == 0)) &&
+           (c->version == MQTT_5 || (m->properties.len == 0 && (m->flags & PUBLISH_EXPIRY) == 0)) &&
            (m->properties.len == 0 || properties_forwardable(m->properties));
 }
 

@@ -59,7 +59,7 @@ struct record_queued {
     uint8_t qos;
     uint8_t flags; /* OUT_RETAIN */
     uint8_t identifier_count;
-    uint8_t body; /* enum record_body */
+    uint8_t body;               /* enum record_body */
     const uint8_t *identifiers; /* u32 each, unaligned */
     struct slice share_filter;  /* the shared subscription it was picked for, or empty */
     uint64_t message_id;

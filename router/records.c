@@ -236,8 +236,7 @@ void record_received(struct router *r, const struct session *session, uint16_t p
 
 void record_received_delete(struct router *r, const struct session *session, uint16_t packet_id)
 {
-    persist_delete(r, RECORD_RECEIVED,
-                   session_part_key(r, session, &packet_id, sizeof(packet_id)));
+    persist_delete(r, RECORD_RECEIVED, session_part_key(r, session, &packet_id, sizeof(packet_id)));
 }
 
 /* Wills of sessions that are not stored are kept as well: their clients are lost in a crash. */

@@ -57,11 +57,11 @@ static void perform(struct router *r, struct connection *c, const struct release
                                             .packet_id = release->packet_id,
                                             .reason = release->reason});
     } else {
-        rw_suback_encode(out, &(struct rw_suback){.conn = c->handle,
-                                                  .packet = release->packet,
-                                                  .packet_id = release->packet_id,
-                                                  .codes = slice_of(release->codes,
-                                                                    release->code_count)});
+        rw_suback_encode(
+            out, &(struct rw_suback){.conn = c->handle,
+                                     .packet = release->packet,
+                                     .packet_id = release->packet_id,
+                                     .codes = slice_of(release->codes, release->code_count)});
         replay_continue(r, c->session);
     }
 }

@@ -84,8 +84,7 @@ void replay_start(struct router *r, struct session *session, struct slice filter
 
 void replay_continue(struct router *r, struct session *session)
 {
-    for (struct replay *replay = session->replays; replay != NULL;
-         replay = replay->next_of_session)
+    for (struct replay *replay = session->replays; replay != NULL; replay = replay->next_of_session)
         make_runnable(&r->replays, replay);
 }
 
@@ -130,7 +129,8 @@ static void send_one(struct router *r, const struct replay *replay, struct messa
     struct session *session = replay->session;
 
     if (message_expired(message, r->wall) || !authorize_held(r, message) ||
-        (session->check_reads && !authorize_read(r, session_actor(session), message_topic(message))))
+        (session->check_reads &&
+         !authorize_read(r, session_actor(session), message_topic(message))))
         return;
     struct publication p = publication_of(message);
     fanout_one(r, &p,

@@ -67,12 +67,12 @@ struct router {
     struct timer drain_timer;
     ev_timer wheel_timer;
     ev_check clock;
-    ev_idle more;          /* active: there is work left for another turn */
-    uint64_t now;          /* milliseconds of CLOCK_MONOTONIC, read once a turn */
-    uint64_t wall;         /* milliseconds since 1970, read once a turn */
+    ev_idle more;            /* active: there is work left for another turn */
+    uint64_t now;            /* milliseconds of CLOCK_MONOTONIC, read once a turn */
+    uint64_t wall;           /* milliseconds since 1970, read once a turn */
     uint64_t wheel_timer_at; /* what wheel_timer is set to, on the clock of now */
-    uint64_t last_message; /* the greatest message id given out */
-    uint32_t epoch;        /* of the policy; counts its changes from 1 */
+    uint64_t last_message;   /* the greatest message id given out */
+    uint32_t epoch;          /* of the policy; counts its changes from 1 */
     bool draining;
 };
 

@@ -26,8 +26,8 @@ bool send_window_is_open(const struct router *r, const struct connection *c,
 {
     uint32_t max_bytes = r->settings.setup.max_inflight_bytes;
 
-    return out->inflight < c->window && (max_bytes == 0 || out->inflight == 0 ||
-                                         out->inflight_bytes + bytes <= max_bytes);
+    return out->inflight < c->window &&
+           (max_bytes == 0 || out->inflight == 0 || out->inflight_bytes + bytes <= max_bytes);
 }
 
 /* Writes one waiting entry to the channel; false: it cannot be sent and is to be dropped. */

@@ -26,8 +26,7 @@ static uint64_t name_hash(const struct principal *principal, struct slice client
 struct session *session_find(const struct sessions *sessions, const struct principal *principal,
                              struct slice client_id)
 {
-    struct keyed_node *node =
-        keyed_table_find(&sessions->by_name, name_hash(principal, client_id));
+    struct keyed_node *node = keyed_table_find(&sessions->by_name, name_hash(principal, client_id));
 
     for (; node != NULL; node = keyed_table_find_next(node)) {
         struct session *session = KEYED_ENTRY(node, struct session, link);

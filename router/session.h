@@ -19,8 +19,8 @@ struct will;
 #define SESSION_NEVER_EXPIRES UINT32_MAX
 
 struct session {
-    struct keyed_node link;       /* by principal and client id */
-    struct subscriber subscriber; /* holds the reference to the principal */
+    struct keyed_node link;        /* by principal and client id */
+    struct subscriber subscriber;  /* holds the reference to the principal */
     struct connection *connection; /* NULL: the client is away */
     struct outbound *outbound;     /* messages to the client; NULL: none */
     struct received_ids *received; /* QoS 2 messages from the client; NULL: none */

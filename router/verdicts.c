@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    VERDICTS_MAX = 65536,    /* of one worker; more make room by age */
+    VERDICTS_MAX = 65536, /* of one worker; more make room by age */
     VERDICT_BYTES_MAX = 16 * 1024 * 1024,
     VERDICT_LIFE = 60 * 1000, /* milliseconds: the client that it was for is long gone */
 };
@@ -54,9 +54,9 @@ struct verdict *verdict_take(struct worker_link *link, uint64_t handle)
 void verdict_keep(struct worker_link *link, const struct ar_verdict *m, uint64_t now)
 {
     free(verdict_take(link, m->conn));
-    while (link->oldest_verdict != NULL && (link->oldest_verdict->came + VERDICT_LIFE < now ||
-                                            link->verdicts.count >= VERDICTS_MAX ||
-                                            link->verdict_bytes > VERDICT_BYTES_MAX))
+    while (link->oldest_verdict != NULL &&
+           (link->oldest_verdict->came + VERDICT_LIFE < now ||
+            link->verdicts.count >= VERDICTS_MAX || link->verdict_bytes > VERDICT_BYTES_MAX))
         forget(link, link->oldest_verdict);
     struct verdict *v = malloc(sizeof(*v) + m->principal.len);
     VERIFY(v != NULL);

@@ -36,18 +36,17 @@ void will_set(struct router *r, struct session *session, const struct wr_connect
     VERIFY(will != NULL);
     will_discard(r, session);
     will->session = session;
-    will->message =
-        message_new(&(struct message_fields){.topic = topic,
-                                             .properties = m->will_properties,
-                                             .payload = m->will_payload,
-                                             .id = ++r->last_message,
-                                             .arrival = r->wall,
-                                             .publisher = session_principal(session),
-                                             .epoch = r->epoch,
-                                             .qos = m->will_qos,
-                                             .flags = (m->flags & CONNECT_WILL_RETAIN) != 0
-                                                          ? MESSAGE_WILL | MESSAGE_RETAINED
-                                                          : MESSAGE_WILL});
+    will->message = message_new(&(struct message_fields){
+        .topic = topic,
+        .properties = m->will_properties,
+        .payload = m->will_payload,
+        .id = ++r->last_message,
+        .arrival = r->wall,
+        .publisher = session_principal(session),
+        .epoch = r->epoch,
+        .qos = m->will_qos,
+        .flags = (m->flags & CONNECT_WILL_RETAIN) != 0 ? MESSAGE_WILL | MESSAGE_RETAINED
+                                                       : MESSAGE_WILL});
     will->delay = m->will_delay;
     will->expires = (m->flags & CONNECT_WILL_EXPIRY) != 0;
     will->expiry = m->will_expiry;

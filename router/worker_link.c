@@ -180,8 +180,7 @@ bool worker_link_turn(struct worker_link *link)
     return (channel->paused || link->blocked != NULL) && !channel_congested(channel);
 }
 
-static const struct channel_handlers worker_handlers = {.frame = on_frame,
-                                                        .closed = on_closed};
+static const struct channel_handlers worker_handlers = {.frame = on_frame, .closed = on_closed};
 
 void worker_link_open(struct router *r, uint16_t index, int fd)
 {
@@ -340,10 +339,8 @@ static void deliver_again(struct worker_link *link)
 void deliver_target(struct worker_link *link, uint64_t handle, uint16_t packet_id, uint8_t flags,
                     const uint32_t *identifiers, unsigned count)
 {
-    struct delivery_target target = {.conn = handle,
-                                     .packet_id = packet_id,
-                                     .flags = flags,
-                                     .subscription_ids = (uint8_t)count};
+    struct delivery_target target = {
+        .conn = handle, .packet_id = packet_id, .flags = flags, .subscription_ids = (uint8_t)count};
     size_t size = sizeof(target) + count * sizeof(uint32_t);
 
     if (link->deliver_targets >= TARGET_BYTES_MAX)

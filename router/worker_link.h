@@ -20,11 +20,11 @@ struct worker_link {
     struct router *router;
     uint16_t index;
     struct channel channel;
-    struct connection **chunks; /* CONNECTION_CHUNKS of them, allocated as they are used */
-    uint32_t connections;       /* slots that are not free */
-    uint32_t open;              /* connections that are open */
-    uint32_t sockets;           /* as the worker counts them */
-    struct connection *blocked; /* connections that go on when the channel has drained */
+    struct connection **chunks;  /* CONNECTION_CHUNKS of them, allocated as they are used */
+    uint32_t connections;        /* slots that are not free */
+    uint32_t open;               /* connections that are open */
+    uint32_t sockets;            /* as the worker counts them */
+    struct connection *blocked;  /* connections that go on when the channel has drained */
     struct keyed_table verdicts; /* that came before their WR_CONNECT, by handle */
     struct verdict *oldest_verdict, **last_verdict;
     size_t verdict_bytes;
