@@ -2,6 +2,7 @@
 import pytest
 
 from lib import mqtt_packets as mqtt
+from lib.processes import wait_until
 
 
 @pytest.fixture
@@ -168,7 +169,6 @@ def test_message_expiry(broker, topic, publisher):
         probe.send(mqtt.unsubscribe(60000, ["drain"]))
         return probe.next_or_fail("UNSUBACK").kind == mqtt.UNSUBACK
 
-    from lib.processes import wait_until
     wait_until(expired, 5, "the message to expire", step=0.2)
     client.subscribe(f"{topic}/long")
     left = client.receive(f"{topic}/long", "there").properties["message_expiry_interval"]

@@ -1,5 +1,6 @@
 """Starts, watches, kills and stops a broker for a test. Every wait has a deadline, every signal
 goes to a process by its number."""
+import contextlib
 import os
 import random
 import shutil
@@ -57,14 +58,16 @@ def free_port():
 
 class Broker:
     """One broker with a folder of its own. `config` is a template with {dir}, {tcp}, {ws},
-    {options} and {listener_options}. `user` is a numeric user id to run as."""
+    {options} and {listener_options}. `user` is a numeric user id to run as; `namespace` a
+    NetworkNamespace to run in."""
 
     def __init__(self, build, config=DEFAULT_CONFIG, options="", listener_options="", arguments=(),
-                 user=None, bin_folder=None, environment=None):
+                 user=None, bin_folder=None, environment=None, namespace=None):
         self.build = build
         self.user = user
         self.bin = Path(bin_folder) if bin_folder else None
         self.environment = environment or {}
+        self.namespace = namespace
         self.folder = Path(tempfile.mkdtemp(prefix="bulkhead-test-"))
         self.folder.chmod(0o755)
         self.ports = {"tcp": free_port(), "ws": free_port()}
@@ -99,8 +102,8 @@ class Broker:
 
     def write_config(self, options="", listener_options=""):
         text = self.config
-        for name, value in {"dir": self.folder, "options": options, **self.ports,
-                            "listener_options": listener_options}.items():
+        for name, value in {"options": options, "listener_options": listener_options,
+                            "dir": self.folder, **self.ports}.items():
             text = text.replace("{%s}" % name, str(value))
         if PEER:
             text = "\n".join(line for line in text.splitlines()
@@ -142,6 +145,8 @@ class Broker:
         if self.user is not None:
             command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups",
                        *command]
+        if self.namespace:
+            command = [*self.namespace.command, *command]
         environment = {**os.environ, **self.environment}
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         self.lines = []
@@ -270,10 +275,9 @@ class Broker:
 
     def client(self, client_id="", version=mqtt.V5, over="tcp", **options):
         """A client with an open transport that has said nothing yet."""
-        if over == "ws":
-            transport = WebSocket(self.address("ws"), **options)
-        else:
-            transport = Stream(self.address(over), **options)
+        with self.namespace.entered() if self.namespace else contextlib.nullcontext():
+            kind = WebSocket if over == "ws" else Stream
+            transport = kind(self.address(over), **options)
         client = Client(transport, version, client_id)
         self.clients.append(client)
         return client
