@@ -206,6 +206,9 @@ bool config_was_set(const struct config *config, const char *name, struct config
  * change, as a comma-separated text that the caller frees; NULL when there are none. */
 char *config_restart_differences(const struct config *old, const struct config *new);
 
+/* Takes the values over that may change while serving. */
+void config_apply_live(struct config *config, const struct config *new);
+
 /* --- for the parser's own files --- */
 
 /* Reports a problem at a place. An error (LEVEL_ERROR) makes the load fail. */

@@ -3,10 +3,12 @@
  * of the files that others parse. Never reads what a client sent, and never waits for a child. */
 #include "common/child.h"
 #include "master/audit.h"
+#include "master/commands.h"
 #include "master/config_options.h"
 #include "master/key_source.h"
 #include "master/log_output.h"
 #include "master/notify.h"
+#include "master/reload.h"
 #include "master/stop.h"
 #include "master/supervise.h"
 
@@ -111,6 +113,14 @@ static void on_reopen_signal(struct ev_loop *loop, ev_signal *watcher, int reven
     log_output_reopen();
 }
 
+static void on_reload_signal(struct ev_loop *loop, ev_signal *watcher, int revents)
+{
+    (void)loop;
+    (void)revents;
+    log_output_reopen();
+    reload_begin(watcher->data, NULL, NULL);
+}
+
 static void watch_signal(struct master *m, ev_signal *watcher, int number,
                          void (*handler)(struct ev_loop *, ev_signal *, int))
 {
@@ -124,6 +134,7 @@ static void watch_signals(struct master *m)
     signal(SIGPIPE, SIG_IGN);
     watch_signal(m, &m->on_terminate, SIGTERM, on_stop_signal);
     watch_signal(m, &m->on_interrupt, SIGINT, on_stop_signal);
+    watch_signal(m, &m->on_hangup, SIGHUP, on_reload_signal);
     watch_signal(m, &m->on_usr1, SIGUSR1, on_reopen_signal);
 }
 
@@ -194,7 +205,8 @@ static int prepare(struct master *m, bool only_check)
         return EXIT_START;
     describe_start(m);
     raise_descriptor_limit();
-    if (!open_listeners(m) || !files_open_store(m->config, &m->identities, &m->store))
+    if (!open_listeners(m) || !commands_open(m) ||
+        !files_open_store(m->config, &m->identities, &m->store))
         return EXIT_START;
     return EXIT_SUCCESS;
 }
@@ -203,6 +215,7 @@ static void clean_up(struct master *m)
 {
     if (m->config == NULL)
         return;
+    commands_close(m);
     for (size_t i = 0; i < m->config->listener_count; i++)
         listen_close(m->config->listeners[i], &m->sockets[i]);
     files_close(&m->policies);
@@ -227,6 +240,8 @@ int main(int count, char **words)
         master.loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
         watch_signals(&master);
         notify_open();
+        master.started_at = ev_now(master.loop);
+        commands_start(&master);
         supervise_start(&master);
         ev_run(master.loop, 0);
         exit_code = master.exit_code;

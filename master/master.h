@@ -31,6 +31,7 @@ struct master {
     bool stopping;
     int stop_stage;
     int exit_code;
+    ev_tstamp started_at;
     ev_signal on_terminate, on_interrupt, on_hangup, on_usr1;
     ev_timer heartbeat;
     ev_timer stop_limit;

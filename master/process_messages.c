@@ -2,8 +2,10 @@
  * and what a message says about a process is only believed of the one that sent it. */
 #include "common/log.h"
 #include "master/audit.h"
+#include "master/commands.h"
 #include "master/log_output.h"
 #include "master/master.h"
+#include "master/reload.h"
 #include "master/supervise.h"
 
 #include <string.h>
@@ -65,16 +67,12 @@ static bool on_cm_audit(struct process *p, const struct cm_audit *m)
 
 static bool on_cm_reloaded(struct process *p, const struct cm_reloaded *m)
 {
-    (void)p;
-    (void)m;
-    return false; /* nothing was asked */
+    return reload_answer(p, m);
 }
 
 static bool on_cm_reply(struct process *p, const struct cm_reply *m)
 {
-    (void)p;
-    (void)m;
-    return false; /* nothing was asked */
+    return commands_answer(p, m);
 }
 
 static bool on_cm_drained(struct process *p, const struct cm_drained *m)

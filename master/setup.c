@@ -182,8 +182,21 @@ static void send_persistd_setup(struct process *p)
 
 static bool names_are_claimed(const struct config *config)
 {
-    return config->security.password_file == NULL && config->access_jwks_file == NULL &&
-           config->jwt_jwks_file == NULL && !config->protected_mode;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (config->listeners[i]->security.password_file != NULL)
+            return false;
+    }
+    return config->access_jwks_file == NULL && config->jwt_jwks_file == NULL &&
+           !config->protected_mode;
+}
+
+static bool anyone_is_let_in(const struct config *config)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (config->listeners[i]->security.allow_anonymous)
+            return true;
+    }
+    return false;
 }
 
 /* Adds "name value" for each line of value. */
@@ -207,7 +220,7 @@ static void send_authd_setup(struct process *p)
     add_settings(jwt, sizeof(jwt), "user_claim", config->jwt_user_claim);
     struct mc_authd_setup setup = {
         .claimed_names = names_are_claimed(config),
-        .allow_anonymous = config->security.allow_anonymous,
+        .allow_anonymous = anyone_is_let_in(config),
         .helpers = (uint32_t)config->auth_helpers,
         .cache_s = bounded(config->auth_cache / 1000),
         .hash_rate = bounded(config->auth_rate),
@@ -237,7 +250,7 @@ static void send_role_setup(struct process *p)
     }
 }
 
-static void send_files(struct process *p, const struct file_set *set)
+void setup_files(struct process *p, const struct file_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct opened_file *file = &set->files[i];
@@ -258,8 +271,8 @@ void setup_process(struct process *p)
     send_role_setup(p);
     if (p->role != ROLE_PERSISTD)
         send_listeners(p);
-    send_files(p, &p->master->policies);
-    send_files(p, &p->master->store);
+    setup_files(p, &p->master->policies);
+    setup_files(p, &p->master->store);
     peers_connect(p);
     process_send(p, mc_start, &start, -1);
 }
@@ -267,4 +280,8 @@ void setup_process(struct process *p)
 void setup_again(struct process *p)
 {
     send_log(p);
+    if (p->role == ROLE_AUTHD)
+        send_role_setup(p);
+    if (p->role == ROLE_AUTHD || p->role == ROLE_ROUTER)
+        send_listeners(p);
 }

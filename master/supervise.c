@@ -4,8 +4,10 @@
 #include "common/child.h"
 #include "common/verify.h"
 #include "master/audit.h"
+#include "master/commands.h"
 #include "master/log_output.h"
 #include "master/notify.h"
+#include "master/reload.h"
 #include "master/stop.h"
 
 #include <errno.h>
@@ -169,7 +171,7 @@ void supervise_ready(struct process *p)
     else if (m->serving && (p->role == ROLE_ROUTER || p->role == ROLE_WORKER) &&
              master_process(m, ROLE_ROUTER)->state == PROCESS_READY)
         tell_workers(m, true);
-    if (m->serving)
+    if (p->restarts > 0)
         log_info("%s [%d] is ready", p->title, p->pid);
     if (p->role == ROLE_PERSISTD)
         audit_flush(m);
@@ -253,6 +255,8 @@ static void on_exit_event(struct ev_loop *loop, ev_child *watcher, int revents)
     p->state = PROCESS_DOWN;
     if (!expected)
         report_end(p, pid, watcher->rstatus);
+    commands_process_gone(p);
+    reload_process_gone(p);
     if (m->stopping)
         stop_next(m);
     else

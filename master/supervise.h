@@ -16,7 +16,10 @@ void supervise_ready(struct process *p);
 /* Sets up a process that was just spawned and lets it start (setup.c). */
 void setup_process(struct process *p);
 
-/* Sends the processes' settings again after a reload (setup.c). */
+/* Sends those of the files that are for the process (setup.c). */
+void setup_files(struct process *p, const struct file_set *set);
+
+/* Sends the settings that a reload may have changed again (setup.c). */
 void setup_again(struct process *p);
 
 /* Makes the data channels between a process that was just spawned and those that run (peers.c). */

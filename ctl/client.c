@@ -1,0 +1,129 @@
+/* Asking the broker over its control socket. */
+#include "ctl/ctl.h"
+
+#include "common/control.h"
+#include "common/proto_control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct answer {
+    struct control control;
+    struct buf text;
+    bool done;
+    bool failed;
+};
+
+static bool on_ctl_reply(struct answer *answer, const struct ctl_reply *m)
+{
+    buf_append(&answer->text, m->text.data, m->text.len);
+    answer->failed |= m->failed;
+    answer->done = m->last;
+    return true;
+}
+
+MESSAGE_DISPATCH(on_message, struct answer, MASTER_TO_CTL)
+
+static void on_closed(void *context, const char *why)
+{
+    struct answer *answer = context;
+
+    if (!answer->done) {
+        ctl_fail("the broker ended the conversation: %s", why);
+        answer->failed = true;
+    }
+    answer->done = true;
+}
+
+static bool connect_to(const char *path, int fd)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+/* In a folder that anyone may make, the socket's owner must be us. */
+static bool is_ours(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && status.st_uid == geteuid();
+}
+
+static int connect_somewhere(const struct ctl *ctl)
+{
+    const char *named = ctl->socket != NULL ? ctl->socket : getenv("BULKHEAD_CONTROL_SOCKET");
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char places[3][512] = {"/run/bulkhead/control.sock"};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    if (named != NULL) {
+        if (connect_to(named, fd))
+            return fd;
+        ctl_fail("cannot reach the broker at %s: %s", named, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    snprintf(places[1], sizeof(places[1]), "%.400s/bulkhead/control.sock",
+             runtime != NULL ? runtime : "");
+    snprintf(places[2], sizeof(places[2]), "/tmp/bulkhead-%u/control.sock", geteuid());
+    for (int i = 0; i < 3; i++) {
+        if ((i == 0 || is_ours(places[i])) && connect_to(places[i], fd))
+            return fd;
+        if (errno == EACCES) {
+            ctl_fail("only root may use %s", places[i]);
+            close(fd);
+            return -1;
+        }
+    }
+    ctl_fail("no running broker was found; name its control socket with -s");
+    close(fd);
+    return -1;
+}
+
+char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int passed_fd)
+{
+    struct ctl_request request = {.verb = slice_text(verb), .argument = slice_text(argument)};
+    struct answer answer = {0};
+    int fd = connect_somewhere(ctl);
+    char *text = NULL;
+
+    if (fd < 0)
+        return NULL;
+    control_open(&answer.control, NULL, fd, on_message, on_closed, &answer);
+    if (control_send_message(&answer.control, ctl_request, &request, passed_fd))
+        control_receive_until(&answer.control, &answer.done);
+    control_close(&answer.control);
+    if (!answer.failed && answer.done)
+        text = strndup((const char *)buf_head(&answer.text), buf_len(&answer.text));
+    else if (buf_len(&answer.text) > 0)
+        ctl_fail("%.*s", (int)buf_len(&answer.text), (const char *)buf_head(&answer.text));
+    buf_free(&answer.text);
+    return text;
+}
+
+json_t *ctl_ask_status(const struct ctl *ctl)
+{
+    char *text = ctl_ask(ctl, "status", "", -1);
+    json_error_t error;
+
+    if (text == NULL)
+        return NULL;
+    json_t *status = json_loads(text, 0, &error);
+    if (status == NULL)
+        ctl_fail("the broker's answer is not JSON: %s", error.text);
+    free(text);
+    return status;
+}

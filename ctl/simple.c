@@ -1,0 +1,43 @@
+/* Subcommands that ask one question and print the answer: health, reload. */
+#include "ctl/ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int ask_and_print(const struct ctl *ctl, int count, const char *verb)
+{
+    if (count != 0)
+        return CTL_USAGE;
+    char *text = ctl_ask(ctl, verb, "", -1);
+    if (text == NULL)
+        return CTL_FAILED;
+    puts(text);
+    free(text);
+    return CTL_GOOD;
+}
+
+static int run_health(const struct ctl *ctl, int count, char **words)
+{
+    (void)words;
+    return ask_and_print(ctl, count, "health");
+}
+
+static int run_reload(const struct ctl *ctl, int count, char **words)
+{
+    (void)words;
+    return ask_and_print(ctl, count, "reload");
+}
+
+const struct subcommand health_command = {
+    .name = "health",
+    .usage = "health",
+    .summary = "Check that every process answers; for health checks of containers.",
+    .run = run_health,
+};
+
+const struct subcommand reload_command = {
+    .name = "reload",
+    .usage = "reload",
+    .summary = "Read configuration, access rules, passwords and keys of tokens again: all or none.",
+    .run = run_reload,
+};

@@ -1,0 +1,199 @@
+/* The two-phase reload: everyone reads the new files beside the old ones; only when all could, all
+ * are told to take them. */
+#include "master/reload.h"
+
+#include "master/audit.h"
+#include "master/log_output.h"
+#include "master/notify.h"
+#include "master/supervise.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_LIMIT 60.0
+
+static struct {
+    bool active;
+    uint32_t epoch;
+    struct config *config;
+    struct file_set policies;
+    bool answered[PROCESSES_FIXED]; /* or not asked */
+    ev_timer limit;
+    reload_done_fn *done;
+    void *context;
+    char problems[TEXT_MAX];
+} reload;
+
+static void collect_problem(void *context, int level, const char *text)
+{
+    size_t used = strlen(reload.problems);
+
+    (void)context;
+    log_output_write(level, "bulkheadd", 0, slice_text(text));
+    if (level == LEVEL_ERROR)
+        snprintf(reload.problems + used, sizeof(reload.problems) - used, "%s\n", text);
+}
+
+static void finish(struct master *m, bool good, const char *text)
+{
+    ev_timer_stop(m->loop, &reload.limit);
+    reload.active = false;
+    if (good) {
+        log_notice("reload: %s", text);
+    } else {
+        log_error("reload: nothing was changed: %s", text);
+        files_close(&reload.policies);
+    }
+    config_free(reload.config);
+    reload.config = NULL;
+    audit_event(m, "reload", "\"good\":%s,\"epoch\":%u", good ? "true" : "false", reload.epoch);
+    notify_state("READY=1");
+    if (reload.done != NULL)
+        reload.done(reload.context, good, text);
+}
+
+static void end_everywhere(struct master *m, bool commit)
+{
+    struct mc_reload_end end = {.epoch = reload.epoch, .commit = commit};
+
+    for (int i = 0; i < PROCESSES_FIXED; i++) {
+        struct process *p = &m->processes[i];
+        if (p->role == ROLE_PERSISTD || p->state != PROCESS_READY)
+            continue;
+        if (commit)
+            setup_again(p);
+        process_send(p, mc_reload_end, &end, -1);
+    }
+}
+
+static void abandon(struct master *m, const char *why)
+{
+    end_everywhere(m, false);
+    finish(m, false, why);
+}
+
+static void commit(struct master *m)
+{
+    char text[TEXT_MAX];
+    char *later = config_restart_differences(m->config, reload.config);
+
+    files_close(&m->policies);
+    m->policies = reload.policies;
+    reload.policies = (struct file_set){0};
+    config_apply_live(m->config, reload.config);
+    log_output_open(m->config);
+    end_everywhere(m, true);
+    for (size_t i = PROCESSES_FIXED; i < m->process_count; i++) {
+        if (m->processes[i].state == PROCESS_READY)
+            setup_again(&m->processes[i]);
+    }
+    if (later != NULL)
+        snprintf(text, sizeof(text), "done, but a restart is needed for: %s", later);
+    else
+        snprintf(text, sizeof(text), "done");
+    free(later);
+    finish(m, true, text);
+}
+
+static void commit_when_all_answered(struct master *m)
+{
+    for (int i = 0; i < PROCESSES_FIXED; i++) {
+        if (!reload.answered[i])
+            return;
+    }
+    commit(m);
+}
+
+static void on_limit(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+    (void)loop;
+    (void)revents;
+    abandon(watcher->data, "a process did not answer in time");
+}
+
+static void ask(struct master *m)
+{
+    struct mc_reload message = {.epoch = reload.epoch};
+
+    for (int i = 0; i < PROCESSES_FIXED; i++) {
+        struct process *p = &m->processes[i];
+        reload.answered[i] = p->role == ROLE_PERSISTD;
+        if (reload.answered[i])
+            continue;
+        setup_files(p, &reload.policies);
+        process_send(p, mc_reload, &message, -1);
+    }
+}
+
+static bool all_are_ready(const struct master *m)
+{
+    for (int i = 0; i < PROCESSES_FIXED; i++) {
+        if (m->processes[i].state != PROCESS_READY)
+            return false;
+    }
+    return m->serving && !m->stopping;
+}
+
+void reload_begin(struct master *m, reload_done_fn *done, void *context)
+{
+    if (reload.active || !all_are_ready(m)) {
+        const char *why = reload.active ? "another reload is under way"
+                                        : "a process is being replaced: try again";
+        log_warning("reload: %s", why);
+        if (done != NULL)
+            done(context, false, why);
+        return;
+    }
+    reload.active = true;
+    reload.epoch++;
+    reload.done = done;
+    reload.context = context;
+    reload.problems[0] = '\0';
+    notify_state("RELOADING=1");
+    ev_timer_init(&reload.limit, on_limit, ANSWER_LIMIT, 0);
+    reload.limit.data = m;
+    reload.config = config_load(&m->arguments, collect_problem, NULL);
+    if (reload.config == NULL) {
+        finish(m, false, reload.problems);
+    } else if (!files_open_policies(reload.config, &reload.policies)) {
+        finish(m, false, "a file that it names cannot be used; the log says which");
+    } else {
+        ask(m);
+        ev_timer_start(m->loop, &reload.limit);
+    }
+}
+
+void reload_forget(const void *context)
+{
+    if (reload.context == context)
+        reload.done = NULL;
+}
+
+bool reload_answer(struct process *p, const struct cm_reloaded *m)
+{
+    size_t index = (size_t)(p - p->master->processes);
+
+    if (index >= PROCESSES_FIXED)
+        return false;
+    if (!reload.active || m->epoch != reload.epoch)
+        return m->epoch <= reload.epoch; /* an answer to one that was given up */
+    if (reload.answered[index])
+        return false;
+    reload.answered[index] = true;
+    if (m->good) {
+        commit_when_all_answered(p->master);
+        return true;
+    }
+    snprintf(reload.problems, sizeof(reload.problems), "%.*s", SLICE_ARGS(m->reason));
+    abandon(p->master, reload.problems);
+    return true;
+}
+
+void reload_process_gone(const struct process *p)
+{
+    size_t index = (size_t)(p - p->master->processes);
+
+    if (reload.active && index < PROCESSES_FIXED && p->role != ROLE_PERSISTD)
+        abandon(p->master, "a process died while it read the new files");
+}
