@@ -10,7 +10,7 @@
 enum {
     SLOTS_MIN = 16,
     MOVE_NODES = 2,  /* per change: twice what keeps up with growth */
-    MOVE_SLOTS = 16, /* per change, when most of them are empty */
+    MOVE_SLOTS = 64, /* per change, when most of them are empty */
     MOVE_AHEAD = 16, /* slots whose nodes are loaded before their turn comes */
     PAIR_INLINE = 256,
 };
@@ -75,14 +75,6 @@ void keyed_table_free(struct keyed_table *table)
     *table = (struct keyed_table){0};
 }
 
-/* A key is in exactly one chain: that of its old slot until the slot is moved. */
-static struct keyed_node **slot_of(const struct keyed_table *table, uint64_t hash)
-{
-    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved)
-        return &table->old_slots[hash & table->old_mask];
-    return &table->slots[hash & table->mask];
-}
-
 static void push(struct keyed_node **slot, struct keyed_node *node)
 {
     node->next = *slot;
@@ -127,9 +119,9 @@ static void resize_step(struct keyed_table *table)
         return;
     if (table->old_slots != NULL) {
         move_some(table);
-    } else if (table->count > slots) {
+    } else if (table->count > slots / 2) {
         start_resize(table, slots * 2);
-    } else if (slots > SLOTS_MIN && table->count < slots / 8) {
+    } else if (slots > SLOTS_MIN && table->count < slots / 16) {
         start_resize(table, slots / 4 < SLOTS_MIN ? SLOTS_MIN : slots / 4);
     }
 }
@@ -137,14 +129,14 @@ static void resize_step(struct keyed_table *table)
 void keyed_table_insert(struct keyed_table *table, struct keyed_node *node, uint64_t hash)
 {
     node->hash = hash;
-    push(slot_of(table, hash), node);
+    push(keyed_table_slot(table, hash), node);
     table->count++;
     resize_step(table);
 }
 
 void keyed_table_remove(struct keyed_table *table, struct keyed_node *node)
 {
-    struct keyed_node **at = slot_of(table, node->hash);
+    struct keyed_node **at = keyed_table_slot(table, node->hash);
 
     while (*at != NULL && *at != node)
         at = &(*at)->next;

@@ -44,30 +44,35 @@ void keyed_table_init(struct keyed_table *table);
 /* Frees the table's own memory; the entries, if any are left, belong to the caller. */
 void keyed_table_free(struct keyed_table *table);
 
+/* Where the chain of hash begins: until its old slot is moved, a key is there and nowhere else. */
+static inline struct keyed_node **keyed_table_slot(const struct keyed_table *table, uint64_t hash)
+{
+    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved)
+        return &table->old_slots[hash & table->old_mask];
+    return &table->slots[hash & table->mask];
+}
+
+/* For callers with several keys to find: the first call starts loading where keyed_table_find()
+ * will look first, the second what it will look at next, so that the waits for memory overlap. */
+static inline void keyed_table_prefetch_slot(const struct keyed_table *table, uint64_t hash)
+{
+    __builtin_prefetch(keyed_table_slot(table, hash));
+}
+
+static inline void keyed_table_prefetch_node(const struct keyed_table *table, uint64_t hash)
+{
+    __builtin_prefetch(*keyed_table_slot(table, hash));
+}
+
 /* The first node whose hash is hash, or NULL; the caller compares the key itself and goes on with
  * keyed_table_find_next(). */
 static inline struct keyed_node *keyed_table_find(const struct keyed_table *table, uint64_t hash)
 {
-    struct keyed_node *node;
+    struct keyed_node *node = *keyed_table_slot(table, hash);
 
-    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved) {
-        node = table->old_slots[hash & table->old_mask];
-    } else {
-        node = table->slots[hash & table->mask];
-    }
     while (node != NULL && node->hash != hash)
         node = node->next;
     return node;
-}
-
-/* Starts loading what keyed_table_find() will look at first, for callers with other work to do. */
-static inline void keyed_table_prefetch(const struct keyed_table *table, uint64_t hash)
-{
-    if (table->old_slots != NULL && (hash & table->old_mask) >= table->moved) {
-        __builtin_prefetch(&table->old_slots[hash & table->old_mask]);
-    } else {
-        __builtin_prefetch(&table->slots[hash & table->mask]);
-    }
 }
 
 static inline struct keyed_node *keyed_table_find_next(const struct keyed_node *node)

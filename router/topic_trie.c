@@ -63,8 +63,10 @@ void topic_path_init(struct topic_path *path, const struct topic_trie *trie, str
     path->hashes[0] = 0;
     for (uint32_t i = 0; i < path->levels.count; i++) {
         path->hashes[i + 1] = topic_trie_hash(path->hashes[i], path->levels.level[i]);
-        keyed_table_prefetch(&trie->nodes, path->hashes[i + 1]);
+        keyed_table_prefetch_slot(&trie->nodes, path->hashes[i + 1]);
     }
+    for (uint32_t i = path->levels.count; i > 0; i--)
+        keyed_table_prefetch_node(&trie->nodes, path->hashes[i]);
 }
 
 /* Whether the levels from the root to node are the first ones of path. */
