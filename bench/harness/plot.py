@@ -7,13 +7,15 @@ from .report import ORDER
 
 COLOURS = {"mosquitto": "#7a8fa6", "nats": "#b9a44c", "bulkhead": "#c0392b", "relay1": "#d5d8dc",
            "relay2": "#aab2b8"}
-LEFT, WIDTH, BAR, GAP, TOP = 260, 560, 12, 14, 64
+LEFT, WIDTH, BAR, GAP, TOP = 340, 560, 12, 14, 64
 
 
 def bars_of(results, scenarios, names):
     """[(title, [(name, value)...])...] of what has figures."""
     found = []
     for scenario in scenarios:
+        if scenario.group not in ("flow", "open"):
+            continue
         values = [(name, results.figure(scenario.key, name, "cpu_per_million")) for name in names]
         values = [(name, value) for name, value in values if value]
         if values:

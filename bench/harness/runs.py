@@ -50,8 +50,11 @@ def hold(broker, scenario):
     return result
 
 
-def can_run(kind, scenario):
-    """Whether this kind of broker has what the scenario needs."""
+def can_run(name, scenario):
+    """Whether this broker has what the scenario needs."""
+    kind = brokers.KINDS[name]
+    if scenario.only and name not in scenario.only:
+        return False
     if issubclass(kind, brokers.Relay):
         return scenario.relay
     return (scenario.wire in kind.wires and scenario.qos <= kind.qos_most
@@ -92,7 +95,7 @@ def run_all(names, scenarios, repeats, extra, sink):
     """Every scenario, `repeats` times, the brokers taking turns so that a change of the machine's
     own speed meets all of them. Calls sink(record) for each run."""
     for scenario in scenarios:
-        able = [name for name in names if can_run(brokers.KINDS[name], scenario)]
+        able = [name for name in names if can_run(name, scenario)]
         for repeat in range(repeats):
             turn = repeat % len(able) if able else 0
             for name in able[turn:] + able[:turn]:

@@ -26,6 +26,7 @@ class Scenario:
     targets: list = field(default_factory=list)
     connections: int = 0  # held by several load generators
     options: dict = field(default_factory=dict)  # lines of configuration by broker
+    only: tuple = ()  # the brokers that it is for, when not all
 
 
 def cost(peer, **bound):
@@ -91,7 +92,15 @@ SCENARIOS = [
     idle("tcp", 1536),
     idle("ws", 6144),
 ]
+def workers(count):
+    """The same traffic on more worker processes, for what more cores bring."""
+    return flow(f"workers-{count}", f"50 pairs, QoS 0, burst 25, {count} workers", "pairs",
+                relay=False, only=("bulkhead",), options={"bulkhead": f"workers {count}"})
+
+
+SCENARIOS += [workers(count) for count in (1, 2, 4, 8)]
 SCENARIOS.append(Scenario(
     "hold-50000", "50,000 idle connections", "idle", [], connections=50000,
+    options={"bulkhead": "workers 4"},
     targets=[Target("rss_per_connection", most=1536, text="bytes a connection")]))
 BY_KEY = {scenario.key: scenario for scenario in SCENARIOS}
