@@ -7,8 +7,9 @@
 #include <stdlib.h>
 
 enum {
-    LOOKS_MAX = 8,     /* entries that one eviction passes over because they were used */
-    SHARE_OF_BYTES = 4 /* a set larger than this part of the cache is not kept */
+    MARKS_PER_ENTRY = 4, /* so that few of the topics that would fit share a mark */
+    LOOKS_MAX = 8,       /* entries that one eviction passes over because they were used */
+    SHARE_OF_BYTES = 4   /* a set larger than this part of the cache is not kept */
 };
 
 #define STALE 0u /* no sum of generations: they start at 1 */
@@ -34,6 +35,12 @@ void match_cache_init(struct match_cache *cache, size_t entries_max, size_t byte
     *cache = (struct match_cache){
         .entries_max = entries_max, .bytes_max = bytes_max, .everywhere = STALE + 1};
     keyed_table_init(&cache->entries);
+    size_t marks = 1;
+    while (marks < entries_max * MARKS_PER_ENTRY)
+        marks *= 2;
+    cache->seen = calloc(marks, sizeof(*cache->seen));
+    VERIFY(cache->seen != NULL);
+    cache->seen_mask = marks - 1;
 }
 
 static size_t entry_bytes(const struct match_entry *entry)
@@ -58,6 +65,7 @@ void match_cache_free(struct match_cache *cache)
     while (cache->hand != NULL)
         entry_free(cache, cache->hand);
     keyed_table_free(&cache->entries);
+    free(cache->seen);
 }
 
 /* Which generation belongs to the levels before end, and to all filters that start with them. */
@@ -175,7 +183,7 @@ static void evict_one(struct match_cache *cache)
 /* Whether the topic was asked for a short while ago; now it was. */
 static bool seen_before(struct match_cache *cache, uint64_t hash)
 {
-    uint32_t *seen = &cache->seen[hash & (MATCH_SEEN - 1)];
+    uint32_t *seen = &cache->seen[hash & cache->seen_mask];
     uint32_t mark = (uint32_t)(hash >> 32);
     bool before = *seen == mark;
 

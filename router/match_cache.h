@@ -15,7 +15,6 @@
 enum {
     MATCH_GENERATIONS = 4096, /* generations, shared by hash; a power of two */
     MATCH_PREFIX_LEVELS = 3,  /* how many levels of a filter tell generations apart */
-    MATCH_SEEN = 4096,        /* topics that were seen once; a power of two */
 };
 
 struct match_entry;
@@ -30,7 +29,8 @@ struct match_cache {
     uint64_t misses;
     uint64_t everywhere; /* the generation of filters that start with a wildcard */
     uint64_t generations[MATCH_GENERATIONS];
-    uint32_t seen[MATCH_SEEN];
+    uint32_t *seen;   /* marks of topics that were asked for, by hash */
+    size_t seen_mask; /* number of marks - 1; a power of two */
 };
 
 void match_cache_init(struct match_cache *cache, size_t entries_max, size_t bytes_max);

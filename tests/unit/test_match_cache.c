@@ -119,6 +119,21 @@ Test(match_cache, topics_that_come_once_are_not_kept)
     match_cache_free(&cache);
 }
 
+Test(match_cache, topics_that_come_in_turn_are_kept_as_far_as_there_is_room)
+{
+    static struct match_cache cache;
+    char text[32];
+    match_cache_init(&cache, 4000, 1 << 24);
+
+    for (unsigned i = 0; i < 20 * 3000; i++) {
+        snprintf(text, sizeof(text), "t/%u", i % 3000);
+        if (get(&cache, text) == NULL)
+            put(&cache, text, 1);
+    }
+    cr_assert_geq(cache.entries.count, 2200);
+    match_cache_free(&cache);
+}
+
 Test(match_cache, is_bounded_and_keeps_what_is_used)
 {
     static struct match_cache cache;
