@@ -10,6 +10,7 @@
 #include "worker/keepalive.h"
 #include "worker/output.h"
 #include "worker/websocket.h"
+#include "worker/ws_guard.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -190,6 +191,19 @@ static bool connack_says(uint8_t version, uint8_t reason)
            reason != REASON_TOPIC_NAME_INVALID && reason != REASON_PACKET_TOO_LARGE;
 }
 
+/* The WebSocket status code that says best what an MQTT reason says. */
+static uint16_t close_code_for(uint8_t reason)
+{
+    switch (reason) {
+    case REASON_SERVER_SHUTTING_DOWN:
+        return WS_CLOSE_GOING_AWAY;
+    case REASON_PACKET_TOO_LARGE:
+        return WS_CLOSE_TOO_BIG;
+    default:
+        return WS_CLOSE_POLICY_VIOLATION;
+    }
+}
+
 void connection_refuse(struct connection *c, uint8_t reason, struct slice text, const char *why)
 {
     char address[ADDRESS_TEXT_MAX];
@@ -198,6 +212,8 @@ void connection_refuse(struct connection *c, uint8_t reason, struct slice text, 
         return;
     address_format(&c->address, address);
     log_info("client %s: %s (0x%02X)", address, why, reason);
+    if (c->close_code == 0)
+        c->close_code = close_code_for(reason);
     if (!c->wants_problem_information)
         text.len = 0;
     if (c->state == STATE_ACTIVE && c->version == MQTT_5 && reason != 0) {

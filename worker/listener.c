@@ -243,10 +243,11 @@ bool listener_add(struct worker *worker, const struct mc_listener *m, int fd)
 
 static void socket_accept(struct ev_loop *loop, struct listening_socket *socket, bool accept)
 {
-    if (accept)
+    if (accept) {
         ev_io_start(loop, &socket->acceptable);
-    else
+    } else {
         ev_io_stop(loop, &socket->acceptable);
+    }
 }
 
 void listeners_accept(struct worker *worker, bool accept)

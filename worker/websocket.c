@@ -30,10 +30,10 @@ struct websocket {
     struct connection *connection; /* NULL once it is buried */
     struct lws *wsi;               /* NULL once the library has let go */
     int fd;
-    bool in_library;    /* called from the library: it must not be made to free wsi now */
-    bool must_close;    /* the library is to close wsi when it can */
-    bool write_shut;    /* a close frame was sent: what comes is thrown away */
-    uint16_t violation; /* a status code: the client broke the framing */
+    bool in_library; /* called from the library: it must not be made to free wsi now */
+    bool must_close; /* the library is to close wsi when it can */
+    bool write_shut; /* a close frame was sent: what comes is thrown away */
+    uint16_t close;  /* a status code: the client broke the framing, or has closed */
     struct ws_guard guard;
     struct buf early; /* came together with the handshake */
 };
@@ -51,33 +51,37 @@ static struct {
 
 /* --- reading --- */
 
+/* What came early, else what the socket has. */
+static ssize_t next_bytes(struct websocket *ws, void *buffer, size_t len)
+{
+    size_t waiting = buf_len(&ws->early);
+
+    if (waiting == 0)
+        return recvfrom(ws->fd, buffer, len, 0, NULL, NULL);
+    if (len > waiting)
+        len = waiting;
+    memcpy(buffer, buf_head(&ws->early), len);
+    buf_consume(&ws->early, len);
+    buf_shrink(&ws->early, 0);
+    return (ssize_t)len;
+}
+
 /* Reads for the library, and shows the guard every byte first. */
 static ssize_t guarded_read(struct websocket *ws, void *buffer, size_t len)
 {
-    uint16_t violation;
-    ssize_t got;
+    size_t good = 0;
 
-    if (ws->violation != 0) {
-        errno = EAGAIN;
-        return -1;
-    }
-    if (buf_len(&ws->early) > 0) {
-        got = (ssize_t)(len < buf_len(&ws->early) ? len : buf_len(&ws->early));
-        memcpy(buffer, buf_head(&ws->early), (size_t)got);
-        buf_consume(&ws->early, (size_t)got);
-        buf_shrink(&ws->early, 0);
-    } else {
-        do
-            got = recvfrom(ws->fd, buffer, len, 0, NULL, NULL);
-        while (got > 0 && ws->write_shut); /* nobody is interested any more */
+    if (ws->connection == NULL)
+        return 0; /* buried: the library may take it for the end */
+    if (ws->close == 0 || ws->write_shut) {
+        ssize_t got = next_bytes(ws, buffer, len);
         if (got <= 0)
             return got;
-    }
-    state.worker->counters.bytes_received += (uint64_t)got;
-    size_t good = ws_guard_check(&ws->guard, buffer, (size_t)got, &violation);
-    if (violation != 0) {
-        ws->violation = violation;
-        output_mark(ws->connection);
+        state.worker->counters.bytes_received += (uint64_t)got;
+        if (!ws->write_shut) /* else nobody is interested any more */
+            good = ws_guard_check(&ws->guard, buffer, (size_t)got, &ws->close);
+        if (ws->close != 0)
+            output_mark(ws->connection);
     }
     if (good > 0)
         return (ssize_t)good;
@@ -88,6 +92,7 @@ static ssize_t guarded_read(struct websocket *ws, void *buffer, size_t len)
 /* libwebsockets reads its sockets with recv(); the dynamic linker binds that name to this function,
  * since an executable's definitions come before those of libraries. What is not a WebSocket is
  * simply read. */
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 ssize_t recv(int fd, void *buffer, size_t len, int flags)
 {
     if (fd < state.by_fd_size && state.by_fd[fd] != NULL)
@@ -163,7 +168,6 @@ static void finish(struct connection *c)
         connection_bury(c);
         return;
     }
-    ws->violation = 0;
     ws->write_shut = true;
     c->state = STATE_LINGERING;
     lws_rx_flow_control(ws->wsi, 1);
@@ -177,9 +181,13 @@ void websocket_flush(struct connection *c)
         connection_lost(c, "closed the connection");
         return;
     }
-    if (ws->violation != 0 && connection_is_open(c)) {
-        c->close_code = ws->violation;
-        connection_refuse(c, 0, slice_text(""), "broke the WebSocket framing");
+    if (ws->close != 0 && connection_is_open(c)) {
+        c->close_code = ws->close;
+        if (ws->guard.peer_closed) {
+            connection_end(c, 0);
+        } else {
+            connection_refuse(c, 0, slice_text(""), "broke the WebSocket framing");
+        }
     }
     if (!write_waiting(c)) {
         connection_lost(c, "cannot be written to");
@@ -190,10 +198,11 @@ void websocket_flush(struct connection *c)
         return;
     }
     buf_shrink(&c->out, 0);
-    if (c->state >= STATE_ENDING)
+    if (c->state >= STATE_ENDING) {
         finish(c);
-    else if ((c->paused & PAUSE_OUTPUT) != 0)
+    } else if ((c->paused & PAUSE_OUTPUT) != 0) {
         connection_resume(c, PAUSE_OUTPUT);
+    }
 }
 
 void websocket_ping(struct connection *c)
@@ -227,12 +236,13 @@ void websocket_close(struct connection *c)
 
     c->websocket = NULL;
     ws->connection = NULL;
-    if (ws->wsi == NULL)
+    if (ws->wsi == NULL) {
         free_websocket(ws);
-    else if (ws->in_library)
+    } else if (ws->in_library) {
         ws->must_close = true;
-    else
+    } else {
         lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+    }
 }
 
 /* The library has closed the socket and will free wsi. */
@@ -240,16 +250,11 @@ static void on_destroyed(struct websocket *ws)
 {
     ws->wsi = NULL;
     state.by_fd[ws->fd] = NULL;
-    if (ws->connection == NULL)
+    if (ws->connection == NULL) {
         free_websocket(ws);
-    else
+    } else {
         connection_lost(ws->connection, "closed the connection");
-}
-
-static void on_peer_close(struct websocket *ws)
-{
-    if (ws->connection != NULL && connection_is_open(ws->connection))
-        connection_lost(ws->connection, "closed the WebSocket");
+    }
 }
 
 static int on_library_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -280,9 +285,6 @@ static int on_library_event(struct lws *wsi, enum lws_callback_reasons reason, v
     case LWS_CALLBACK_SERVER_WRITEABLE:
         if (ws->connection != NULL)
             output_mark(ws->connection);
-        break;
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        on_peer_close(ws);
         break;
     default:
         break;
@@ -422,8 +424,8 @@ void websocket_init(struct worker *worker)
         .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
                    LWS_SERVER_OPTION_DISABLE_IPV6,
         .foreign_loops = loops,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
+        .gid = -1,
+        .uid = -1,
         .count_threads = 1,
         .pt_serv_buf_size = SERVICE_SIZE,
         .max_http_header_data = HEADER_DATA_MAX,

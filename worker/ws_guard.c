@@ -2,6 +2,7 @@
 #include "worker/ws_guard.h"
 
 #include "common/limits.h"
+#include "common/mqtt_wire.h"
 
 #define FIN      0x80u
 #define RSV      0x70u
@@ -153,25 +154,64 @@ static uint16_t header_byte(struct ws_guard *guard, uint8_t byte)
     return count_frame(guard);
 }
 
-size_t ws_guard_check(struct ws_guard *guard, const uint8_t *data, size_t len, uint16_t *violation)
+/* The codes that an endpoint may send (RFC 6455, 7.4). */
+static bool close_code_valid(uint16_t code)
+{
+    if (code >= 3000)
+        return code < 5000;
+    return code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006;
+}
+
+/* How a complete Close is answered (RFC 6455, 5.5.1). */
+static uint16_t answer_close(struct ws_guard *guard)
+{
+    guard->peer_closed = true;
+    if (guard->close_len == 0)
+        return WS_CLOSE_NORMAL;
+    uint16_t code = (uint16_t)big_endian(guard->close, 2);
+    if (!close_code_valid(code))
+        return WS_CLOSE_PROTOCOL_ERROR;
+    /* U+0000 is fine in a reason, but nobody writes it. */
+    return mqtt_utf8_valid(slice_of(guard->close + 2, guard->close_len - 2u))
+               ? code
+               : WS_CLOSE_INVALID_DATA;
+}
+
+/* Takes part of a Close's payload. */
+static void collect_close(struct ws_guard *guard, const uint8_t *data, size_t len)
+{
+    const uint8_t *mask = guard->header + 2;
+
+    for (size_t i = 0; i < len; i++, guard->close_len++)
+        guard->close[guard->close_len] = data[i] ^ mask[guard->close_len % MASK_SIZE];
+}
+
+size_t ws_guard_check(struct ws_guard *guard, const uint8_t *data, size_t len, uint16_t *close)
 {
     size_t at = 0;
-    size_t passed = 0; /* up to the end of the last complete header or payload */
+    size_t passed = 0; /* up to the end of the last header or payload that the library may see */
 
-    *violation = 0;
+    *close = 0;
     while (at < len) {
-        if (guard->header_len == 0 && guard->payload_left > 0) {
+        if (guard->header_len > 0 || guard->payload_left == 0) {
+            *close = header_byte(guard, data[at++]);
+            if (*close != 0)
+                return passed;
+            if (guard->header_len > 0)
+                continue;
+        } else {
             size_t part = len - at < guard->payload_left ? len - at : guard->payload_left;
+            if (opcode_of(guard) == OPCODE_CLOSE)
+                collect_close(guard, data + at, part);
             guard->payload_left -= part;
             at += part;
-            passed = at;
-            continue;
         }
-        *violation = header_byte(guard, data[at++]);
-        if (*violation != 0)
-            return passed;
-        if (guard->header_len == 0)
+        if (opcode_of(guard) != OPCODE_CLOSE) {
             passed = at;
+        } else if (guard->payload_left == 0) {
+            *close = answer_close(guard);
+            return passed;
+        }
     }
     return len;
 }

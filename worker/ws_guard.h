@@ -14,6 +14,7 @@ enum ws_close {
     WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL_ERROR = 1002,
     WS_CLOSE_UNSUPPORTED_DATA = 1003,
+    WS_CLOSE_INVALID_DATA = 1007,
     WS_CLOSE_POLICY_VIOLATION = 1008,
     WS_CLOSE_TOO_BIG = 1009,
 };
@@ -27,10 +28,14 @@ struct ws_guard {
     uint8_t header[14];     /* of the frame that is coming in */
     uint8_t header_len;     /* bytes of it that came */
     bool in_message;        /* a fragmented message is not complete */
+    bool peer_closed;       /* a Close came; nothing may follow */
+    uint8_t close_len;
+    uint8_t close[125]; /* the payload of a Close, unmasked */
 };
 
 /* Checks the next len bytes of the stream. Returns how many of them may be passed on: all, or, when
- * *violation (a status code, else 0) is set, those before the frame that is wrong. */
-size_t ws_guard_check(struct ws_guard *guard, const uint8_t *data, size_t len, uint16_t *violation);
+ * the connection must be closed now with the status code *close (else 0), those before the frame
+ * that is wrong or that is a Close. A Close is answered with its own code when it is a good one. */
+size_t ws_guard_check(struct ws_guard *guard, const uint8_t *data, size_t len, uint16_t *close);
 
 #endif
