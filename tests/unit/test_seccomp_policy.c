@@ -278,7 +278,7 @@ Test(seccomp_policy, master_allows_all_that_its_children_need)
                 }
                 uint32_t wanted = policy_decision(&child, KILL, rule->number, arguments);
                 uint32_t got = policy_decision(&master, KILL, rule->number, arguments);
-                cr_expect(wanted == got, "%s.policy:%d", children[c], rule->line);
+                cr_expect(got == ALLOW || got == wanted, "%s.policy:%d", children[c], rule->line);
             } while (++group < rule->group_count);
         }
     }
