@@ -159,18 +159,13 @@ static struct policy_verdict judge(const struct relation *relation, bool complet
     return verdict;
 }
 
-static struct policy_verdict decide_set(const struct policy_view *view, const struct split *filter)
+static struct policy_verdict decide_set(const struct policy_view *view, struct slice filter)
 {
     struct level levels[TOPIC_LEVELS_MAX];
-    struct walk_filter within = {.levels = levels, .count = filter->count};
+    struct walk_filter within;
     struct relation relation = {.view = view};
 
-    for (uint32_t i = 0; i < filter->count; i++) {
-        levels[i].text = filter->levels[i];
-        levels[i].kind = slice_is(levels[i].text, "+")   ? LEVEL_PLUS
-                         : slice_is(levels[i].text, "#") ? LEVEL_HASH
-                                                         : LEVEL_LITERAL;
-    }
+    walk_filter_split(&within, levels, filter);
     bool complete = walk_topics(&(struct walk_request){
         .views = {view},
         .view_count = 1,
@@ -216,9 +211,12 @@ enum policy_result policy_view_decide(const struct policy_view *view, enum polic
             decided = decide_levels(view, action, &split);
         }
     } else if (topic_filter_parse(topic, &filter)) {
-        split_topic(&split, filter.filter);
-        decided =
-            has_wildcard(filter.filter) ? decide_set(view, &split) : decide_single(view, &split);
+        if (has_wildcard(filter.filter)) {
+            decided = decide_set(view, filter.filter);
+        } else {
+            split_topic(&split, filter.filter);
+            decided = decide_single(view, &split);
+        }
     }
     if (verdict != NULL)
         *verdict = decided;

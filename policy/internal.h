@@ -117,6 +117,9 @@ struct limit_kind {
 extern const struct limit_kind limit_kinds[];
 extern const size_t limit_kind_count;
 
+/* The limit of that name, or NULL. */
+const struct limit_kind *limit_kind_of(struct slice name);
+
 static inline uint64_t *limit_value(struct policy_limits *limits, const struct limit_kind *kind)
 {
     return (uint64_t *)(void *)((char *)limits + kind->offset);

@@ -1,4 +1,5 @@
 /* Reading a policy file: lines, comments, includes, and that all of it holds or none. */
+#include "policy/lines.h"
 #include "policy/memory.h"
 #include "policy/parser.h"
 #include "policy/text.h"
@@ -97,44 +98,6 @@ uint32_t parser_add_file(struct parser *parser, const char *name, char *text, si
     policy->files[index] = (struct policy_file){
         .name = memory_copy(name, strlen(name)), .text = text, .len = (uint32_t)len};
     return index;
-}
-
-static bool is_blank(uint8_t byte)
-{
-    return byte == ' ' || (byte >= '\t' && byte <= '\r');
-}
-
-static struct slice trim(struct slice text)
-{
-    while (text.len > 0 && is_blank(text.data[text.len - 1]))
-        text.len--;
-    while (text.len > 0 && is_blank(text.data[0])) {
-        text.data++;
-        text.len--;
-    }
-    return text;
-}
-
-struct slice take_word(struct slice *text)
-{
-    struct slice word = slice_of(text->data, 0);
-
-    while (word.len < text->len && !is_blank(text->data[word.len]))
-        word.len++;
-    *text = trim(slice_of(text->data + word.len, text->len - word.len));
-    return word;
-}
-
-/* Takes the next line off text, trimmed. */
-static struct slice take_line(struct slice *text)
-{
-    const uint8_t *end = memchr(text->data, '\n', text->len);
-    uint32_t len = end != NULL ? (uint32_t)(end - text->data) : text->len;
-    struct slice line = slice_of(text->data, len);
-    uint32_t taken = end != NULL ? len + 1 : len;
-
-    *text = slice_of(text->data + taken, text->len - taken);
-    return trim(line);
 }
 
 static void read_line(struct parser *parser)

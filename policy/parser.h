@@ -64,7 +64,4 @@ void parser_read_file(struct parser *parser, uint32_t file);
 /* Adds a file to the policy, which owns text from now on. Returns its number. */
 uint32_t parser_add_file(struct parser *parser, const char *name, char *text, size_t len);
 
-/* Takes the first word off text and the blanks behind it. */
-struct slice take_word(struct slice *text);
-
 #endif

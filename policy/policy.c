@@ -24,6 +24,15 @@ const struct limit_kind limit_kinds[] = {
 #undef LIMIT
 const size_t limit_kind_count = sizeof(limit_kinds) / sizeof(limit_kinds[0]);
 
+const struct limit_kind *limit_kind_of(struct slice name)
+{
+    for (size_t i = 0; i < limit_kind_count; i++) {
+        if (slice_is(name, limit_kinds[i].name))
+            return &limit_kinds[i];
+    }
+    return NULL;
+}
+
 void limits_unset(struct policy_limits *limits)
 {
     for (size_t i = 0; i < limit_kind_count; i++)

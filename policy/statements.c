@@ -1,4 +1,5 @@
 /* The statements of a policy file, one handler each. */
+#include "policy/lines.h"
 #include "policy/memory.h"
 #include "policy/parser.h"
 #include "policy/text.h"
@@ -254,32 +255,10 @@ static bool parse_grant(struct parser *parser, struct slice rest)
     return true;
 }
 
-static const struct limit_kind *limit_of(struct slice name)
-{
-    for (size_t i = 0; i < limit_kind_count; i++) {
-        if (slice_is(name, limit_kinds[i].name))
-            return &limit_kinds[i];
-    }
-    return NULL;
-}
-
-/* Decimal digits only, without a wrap. */
-static bool number_of(struct slice text, uint64_t *value)
-{
-    *value = 0;
-    for (uint32_t i = 0; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' ||
-            __builtin_mul_overflow(*value, 10u, value) ||
-            __builtin_add_overflow(*value, (uint64_t)(text.data[i] - '0'), value))
-            return false;
-    }
-    return text.len > 0;
-}
-
 static bool parse_limit(struct parser *parser, struct slice rest)
 {
     const struct parser_file *at = parser_at(parser);
-    const struct limit_kind *kind = limit_of(take_word(&rest));
+    const struct limit_kind *kind = limit_kind_of(take_word(&rest));
     uint64_t number;
 
     if (kind == NULL) {

@@ -47,6 +47,26 @@ struct walk {
     bool stopped;
 };
 
+void walk_filter_split(struct walk_filter *filter, struct level *levels, struct slice text)
+{
+    const uint8_t *at = text.data;
+    const uint8_t *end = text.data + text.len;
+
+    *filter = (struct walk_filter){.levels = levels};
+    for (;;) {
+        VERIFY(filter->count < TOPIC_LEVELS_MAX);
+        struct level *level = &levels[filter->count++];
+        const uint8_t *slash = memchr(at, '/', (size_t)(end - at));
+        level->text = slice_of(at, (size_t)((slash != NULL ? slash : end) - at));
+        level->kind = slice_is(level->text, "+")   ? LEVEL_PLUS
+                      : slice_is(level->text, "#") ? LEVEL_HASH
+                                                   : LEVEL_LITERAL;
+        if (slash == NULL)
+            return;
+        at = slash + 1;
+    }
+}
+
 static uint64_t hash_words(const uint32_t *words, uint32_t count)
 {
     uint64_t hash = 0xCBF29CE484222325u;

@@ -21,6 +21,10 @@ struct walk_filter {
     uint32_t count;
 };
 
+/* Fills filter with the levels of text, a valid filter without $share; levels has room for
+ * TOPIC_LEVELS_MAX and is borrowed, as text is. */
+void walk_filter_split(struct walk_filter *filter, struct level *levels, struct slice text);
+
 /* What decides one kind of topics, in each view. */
 struct walk_leaf {
     uint32_t rank[WALK_VIEWS_MAX][POLICY_ACTIONS];
