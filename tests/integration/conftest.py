@@ -1,5 +1,5 @@
 """Fixtures: a broker that the tests of a file share, and a factory for tests that need their own."""
-import re
+import zlib
 
 import pytest
 
@@ -28,8 +28,11 @@ class SharedBrokers:
     def get(self, build):
         if build not in self.brokers:
             broker = Broker(build)
-            self.brokers[build] = broker
-            broker.start()
+            try:
+                self.brokers[build] = broker.start()
+            except BaseException:
+                broker.dispose()
+                raise
         return self.brokers[build]
 
     def discard(self, build):
@@ -92,8 +95,9 @@ def new_broker(build):
 
 @pytest.fixture
 def topic(request):
-    """A topic prefix that no other test uses."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", request.node.name)
+    """A name for topics and clients that no other test uses; short enough to be, with a suffix, a
+    client identifier of MQTT 3.1."""
+    return f"t{zlib.crc32(request.node.nodeid.encode()):08x}"
 
 
 @pytest.fixture(params=["tcp", "ws"])
