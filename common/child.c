@@ -154,6 +154,7 @@ void child_confine(struct child *child, const struct sandbox_options *needs)
 
     options.full = child->sandbox.full;
     options.debug_violations = child->sandbox.debug;
+    options.isolated = child->sandbox.isolated;
     options.uid = child->sandbox.uid;
     options.gid = child->sandbox.gid;
     options.descriptors = child->sandbox.max_files;

@@ -43,8 +43,9 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 
 /* Sandbox of the child: the same message for all. */
 #define FIELDS_mc_sandbox(F)                                                                       \
-    F(u8, full, 1)  /* 1: own uid and chroot; 0: the reduced tier */                               \
-    F(u8, debug, 1) /* name a violating system call instead of dying at once */                    \
+    F(u8, full, 1)     /* 1: own uid and chroot; 0: the reduced tier */                            \
+    F(u8, debug, 1)    /* name a violating system call instead of dying at once */                 \
+    F(u8, isolated, 1) /* the master has left the network, IPC and host name already */            \
     F(u32, uid, UINT32_MAX)                                                                        \
     F(u32, gid, UINT32_MAX)                                                                        \
     F(u32, max_files, UINT32_MAX)                                                                  \

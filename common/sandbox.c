@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -182,6 +183,11 @@ static int open_empty_directory(const char *path)
 static void change_root(const struct sandbox_options *options)
 {
     if (options->directory_count > 0) {
+        /* without the capability to override modes, the directory is its owner's alone */
+        if (options->full) {
+            setfsgid(options->gid);
+            setfsuid(options->uid);
+        }
         SANDBOX_STEP(fchdir(options->directories[0]) == 0, "enter the data directory");
         if (BULKHEAD_SECCOMP && options->full)
             SANDBOX_STEP(chroot(".") == 0 && chdir("/") == 0, "chroot");
@@ -315,7 +321,7 @@ void sandbox_enter(const struct sandbox_options *options, struct sandbox_report 
     check_directories(options);
     set_limits(options, report);
     if (options->full)
-        report->namespaces = leave_namespaces();
+        report->namespaces = leave_namespaces() || options->isolated;
     change_root(options);
     report->bounding_empty = empty_bounding_set();
     if (options->full)

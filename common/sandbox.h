@@ -32,6 +32,7 @@ struct sandbox_options {
     const struct sandbox_filter *filter;
     bool full;
     bool debug_violations; /* name a forbidden call on standard error, then die of it as always */
+    bool isolated;         /* is in namespaces of the broker's own already */
     uid_t uid, gid;        /* full tier only; never 0 */
     pid_t parent;          /* the master: when it is gone, so is this process */
     /* Full tier: the directory that becomes the root. It must be empty and root's. NULL or "": a

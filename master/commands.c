@@ -76,7 +76,25 @@ static void answer_reload(struct operator* o)
     reload_begin(o->master, on_reload_done, o);
 }
 
-/* Every process is there and answers its heartbeats. */
+static void forward(struct operator* o, enum role role, const char *verb, struct slice argument,
+                    int fd)
+{
+    struct process *p = master_process(o->master, role);
+    struct mc_command command = {.verb = slice_text(verb), .argument = argument};
+
+    if (p->state != PROCESS_READY) {
+        fail(o, "the process that answers this is not running");
+        return;
+    }
+    if (++commands.last_command == 0)
+        commands.last_command = 1;
+    o->command = command.id = commands.last_command;
+    o->process = p;
+    process_send(p, mc_command, &command, fd);
+}
+
+/* Every process is there and answers its heartbeats; persistd then writes, commits, reads back and
+ * deletes a record. */
 static void answer_health(struct operator* o)
 {
     const struct master *m = o->master;
@@ -92,35 +110,31 @@ static void answer_health(struct operator* o)
         fail(o, why);
         return;
     }
-    reply(o, true, false, slice_text("healthy"));
+    if (m->config->persistence)
+        forward(o, ROLE_PERSISTD, "health", slice_text(""), -1);
+    else
+        reply(o, true, false, slice_text("healthy"));
 }
 
-/* Who answers what. A role gets the request as MC_COMMAND under the same verb. */
+/* Who answers what. A role gets the request as MC_COMMAND. */
 static const struct verb {
     const char *name;
-    void (*answer)(struct operator* o); /* NULL: `role` does */
+    void (*answer)(struct operator* o); /* NULL: `role` does, */
     enum role role;
+    const char *role_verb; /* under this verb */
 } verbs[] = {
-    {"status", answer_status, ROLE_MASTER},
-    {"reload", answer_reload, ROLE_MASTER},
-    {"health", answer_health, ROLE_MASTER},
+    {"status", answer_status, ROLE_MASTER, NULL},
+    {"reload", answer_reload, ROLE_MASTER, NULL},
+    {"health", answer_health, ROLE_MASTER, NULL},
+    {"statistics", NULL, ROLE_ROUTER, "status"},
+    {"store-check", NULL, ROLE_PERSISTD, "store-check"},
+    {"store-compact", NULL, ROLE_PERSISTD, "store-compact"},
+    {"store-backup", NULL, ROLE_PERSISTD, "store-backup"},
+    {"store-restore", NULL, ROLE_PERSISTD, "store-restore"},
+    {"key-rewrap", NULL, ROLE_PERSISTD, "key-rewrap"},
+    {"key-rotate", NULL, ROLE_PERSISTD, "key-rotate"},
+    {"audit-verify", NULL, ROLE_PERSISTD, "audit-verify"},
 };
-
-static void forward(struct operator* o, enum role role, const struct ctl_request *m, int fd)
-{
-    struct process *p = master_process(o->master, role);
-    struct mc_command command = {.verb = m->verb, .argument = m->argument};
-
-    if (p->state != PROCESS_READY) {
-        fail(o, "the process that answers this is not running");
-        return;
-    }
-    if (++commands.last_command == 0)
-        commands.last_command = 1;
-    o->command = command.id = commands.last_command;
-    o->process = p;
-    process_send(p, mc_command, &command, fd);
-}
 
 static bool on_ctl_request(struct operator* o, const struct ctl_request *m)
 {
@@ -139,7 +153,7 @@ static bool on_ctl_request(struct operator* o, const struct ctl_request *m)
     else if (good && verb->answer != NULL)
         verb->answer(o);
     else if (good)
-        forward(o, verb->role, m, fd);
+        forward(o, verb->role, verb->role_verb, m->argument, fd);
     if (fd >= 0)
         close(fd);
     return good;

@@ -5,6 +5,7 @@
 #include "master/audit.h"
 #include "master/commands.h"
 #include "master/config_options.h"
+#include "master/confine.h"
 #include "master/key_source.h"
 #include "master/log_output.h"
 #include "master/notify.h"
@@ -240,6 +241,7 @@ int main(int count, char **words)
         master.loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
         watch_signals(&master);
         notify_open();
+        master.isolated = confine_master(master.config->sandbox_debug);
         master.started_at = ev_now(master.loop);
         commands_start(&master);
         supervise_start(&master);

@@ -21,6 +21,7 @@ struct master {
     struct config_arguments arguments;
     struct config *config;
     struct identities identities;
+    bool isolated; /* in namespaces of our own: network, IPC, host name */
     char executables[ROLE_COUNT][4096];
     struct listen_sockets sockets[LISTENERS_MAX];
     struct file_set policies; /* what router and authd last accepted */

@@ -39,6 +39,7 @@ static void send_sandbox(struct process *p)
     struct mc_sandbox sandbox = {
         .full = m->identities.full,
         .debug = m->config->sandbox_debug,
+        .isolated = m->isolated,
         .uid = id->uid,
         .gid = id->gid,
         .max_files = descriptors_for(p),
