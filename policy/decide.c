@@ -37,8 +37,7 @@ unsigned view_scope(const struct policy_view *view, struct slice first)
     unsigned open = broker ? ACTION_ALL & ~ACTION_BIT(POLICY_PUBLISH) : ACTION_ALL;
     if (!view->policy->protected_mode)
         return open;
-    if (view->anonymous)
-        return 0;
+    /* An anonymous client has neither a name nor a role, one with an unsafe name has no name. */
     if (view->names.user.len > 0 && slice_equal(first, view->names.user))
         return open;
     return broker && view->admin ? open : 0;

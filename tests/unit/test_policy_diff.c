@@ -131,6 +131,24 @@ Test(policy_diff, says_what_and_why)
                 "~ user 'a': limit qos was 1, is 2\n");
 }
 
+Test(policy_diff, says_it_for_each_user_of_a_role)
+{
+    static const char grants_of_r[] = "grant r to a\ngrant r to b\nrole r\n";
+    char before[256];
+
+    snprintf(before, sizeof(before), "%stopic write x\n", grants_of_r);
+    expect_diff(before, grants_of_r,
+                "- users with role 'r' may no longer publish to, for example 'x'\n"
+                "    before: acl:4: topic write x\n"
+                "    after: no rule allows it\n"
+                "- user 'a' may no longer publish to, for example 'x'\n"
+                "    before: acl:4: topic write x\n"
+                "    after: no rule allows it\n"
+                "- user 'b' may no longer publish to, for example 'x'\n"
+                "    before: acl:4: topic write x\n"
+                "    after: no rule allows it\n");
+}
+
 /* Only a client whose id is the level that one of the rules has can tell them apart. */
 Test(policy_diff, finds_names_that_meet_a_level)
 {

@@ -70,6 +70,9 @@ Test(policy_tools, check_finds_rules_without_effect)
     expect_check("user a\ntopic read x\ntopic deny y\n", 1,
                  "acl:3: fault: denies what no rule allows: nothing is denied by it, or it does "
                  "not say what is meant\n");
+    expect_check("user a\ntopic deny y\nuser b\ntopic read y\n", 1,
+                 "acl:2: fault: denies what no rule allows: nothing is denied by it, or it does "
+                 "not say what is meant\n");
     expect_check_with("user a\ntopic read a/x\ntopic read b/x\n",
                       (struct policy_options){.protected_mode = true}, 1,
                       "acl:3: fault: unreachable: protected mode: not its own topic\n");
