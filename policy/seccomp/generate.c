@@ -16,11 +16,11 @@ static struct scmp_arg_cmp comparison(const struct policy_term *term)
 {
     switch (term->op) {
     case OP_EQ:
-        return SCMP_CMP64(term->argument, SCMP_CMP_EQ, term->value);
+        return SCMP_CMP64(term->argument, SCMP_CMP_EQ, term->value, 0);
     case OP_LT:
-        return SCMP_CMP64(term->argument, SCMP_CMP_LT, term->value);
+        return SCMP_CMP64(term->argument, SCMP_CMP_LT, term->value, 0);
     case OP_LE:
-        return SCMP_CMP64(term->argument, SCMP_CMP_LE, term->value);
+        return SCMP_CMP64(term->argument, SCMP_CMP_LE, term->value, 0);
     case OP_ANY: /* a single bit by now */
         return SCMP_CMP64(term->argument, SCMP_CMP_MASKED_EQ, term->value, term->value);
     case OP_IN:
