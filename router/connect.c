@@ -21,7 +21,7 @@
 
 enum {
     REQUEST_BYTES_MAX = 64 * 1024 * 1024, /* CONNECTs that wait, of one worker */
-    ASSIGNED_RANDOM = 16, /* bytes */
+    ASSIGNED_RANDOM = 16,                 /* bytes */
 };
 
 /* A CONNECT that cannot be answered yet. Blobs point into bytes. */
@@ -101,7 +101,7 @@ static void refuse(struct router *r, struct connection *c, uint8_t reason)
 /* --- checks that a client can fail --- */
 
 static uint8_t check_will(struct router *r, const struct connection *c, const struct wr_connect *m,
-                          struct actor actor)
+                          struct principal *principal)
 {
     const struct listener *listener = &r->listeners[c->listener];
 
@@ -114,9 +114,10 @@ static uint8_t check_will(struct router *r, const struct connection *c, const st
         return REASON_QOS_NOT_SUPPORTED;
     if ((m->flags & CONNECT_WILL_RETAIN) != 0 && (listener->flags & LISTENER_RETAIN_AVAILABLE) == 0)
         return REASON_RETAIN_NOT_SUPPORTED;
-    if (!authorize_publish(r, actor, topic))
-        return REASON_NOT_AUTHORIZED;
-    return 0;
+    struct policy_view *view = policies_bind(r, c->listener, principal, m->client_id);
+    bool allowed = authorize_publish(view, topic);
+    policy_view_unref(view);
+    return allowed ? 0 : REASON_NOT_AUTHORIZED;
 }
 
 static bool starts_with(struct slice text, struct slice prefix)
@@ -148,17 +149,18 @@ static uint8_t check_client_id(const struct router *r, const struct wr_connect *
     return 0;
 }
 
-/* A client that cannot be told a shorter keep-alive is refused, as mosquitto does. Behind a proxy
- * the limit is the proxy's need, which WebSocket pings meet as well. */
+/* A client that cannot be told a shorter keep-alive is refused, as mosquitto does. For WebSocket
+ * the limit is what proxies need, which pings meet as well. */
 static bool keepalive_is_refused(const struct listener *listener, const struct wr_connect *m)
 {
-    return m->version != MQTT_5 && listener->keepalive_max != 0 &&
-           m->keepalive > listener->keepalive_max &&
-           (listener->flags & LISTENER_TRUST_HEADERS) == 0;
+    bool longer = m->keepalive == 0 || m->keepalive > listener->keepalive_max;
+
+    return m->version != MQTT_5 && listener->protocol == PROTOCOL_MQTT &&
+           listener->keepalive_max != 0 && longer;
 }
 
 static uint8_t check(struct router *r, const struct connection *c, const struct wr_connect *m,
-                     struct actor actor)
+                     struct principal *principal)
 {
     const struct listener *listener = &r->listeners[c->listener];
 
@@ -170,8 +172,8 @@ static uint8_t check(struct router *r, const struct connection *c, const struct 
         return REASON_QUOTA_EXCEEDED;
     if (keepalive_is_refused(listener, m))
         return REASON_CLIENT_ID_INVALID;
-    uint8_t reason = check_client_id(r, m, actor.principal);
-    return reason != 0 ? reason : check_will(r, c, m, actor);
+    uint8_t reason = check_client_id(r, m, principal);
+    return reason != 0 ? reason : check_will(r, c, m, principal);
 }
 
 /* --- accepting --- */
@@ -297,6 +299,7 @@ static void accept(struct router *r, struct connection *c, const struct wr_conne
         session->expiry = expiry;
     }
     set_up_connection(r, c, m);
+    authorize_bind(r, session, c->listener);
     session->connection = c;
     c->session = session;
     r->sessions.away--;
@@ -368,9 +371,8 @@ static void decide(struct router *r, struct connection *c, const struct wr_conne
         if (who.principal->anonymous)
             reason = REASON_BAD_CREDENTIALS;
     }
-    struct actor actor = {.principal = who.principal, .client_id = named.client_id};
     if (reason == 0)
-        reason = check(r, c, &named, actor);
+        reason = check(r, c, &named, who.principal);
     if (reason == 0) {
         accept_in_turn(r, c, &named, &who);
     } else {

@@ -25,6 +25,14 @@ struct publication publication_of(struct message *message)
                                 .will = (message->flags & MESSAGE_WILL) != 0};
 }
 
+/* Kept with a message only if the policy has a use for it. */
+static struct slice publisher_id(const struct router *r, const struct publication *p)
+{
+    if (p->publisher == NULL || !r->policies.use_client_id)
+        return slice_of(NULL, 0);
+    return session_client_id(p->publisher);
+}
+
 struct message *publication_message(struct router *r, struct publication *p)
 {
     uint8_t flags = 0;
@@ -44,6 +52,7 @@ struct message *publication_message(struct router *r, struct publication *p)
                                                       .arrival = r->wall,
                                                       .expiry = p->expires_at,
                                                       .publisher = p->principal,
+                                                      .client_id = publisher_id(r, p),
                                                       .epoch = r->epoch,
                                                       .qos = p->qos,
                                                       .flags = flags});
@@ -223,7 +232,7 @@ static void deliver(struct router *r, struct publication *p, const struct fanout
     struct connection *c = to->session->connection;
     uint8_t qos = to->qos < p->qos || r->settings.setup.upgrade_outgoing_qos ? to->qos : p->qos;
 
-    if (to->session->check_reads && !authorize_read(r, session_actor(to->session), p->topic))
+    if (to->session->check_reads && !authorize_read(to->session->view, p->topic))
         return;
     p->matched = true;
     if (qos == 0)
@@ -266,7 +275,7 @@ static enum share_preference prefer(struct subscription *member, void *context)
     uint64_t bytes = publication_bytes(p);
     bool acknowledged = p->qos > 0 && member->qos > 0;
 
-    if (session->check_reads && !authorize_read(r, session_actor(session), p->topic))
+    if (session->check_reads && !authorize_read(session->view, p->topic))
         return SHARE_NEVER;
     if (c == NULL || c->state != CONNECTION_OPEN) {
         bool queues = acknowledged || r->settings.setup.queue_qos0_messages != 0;

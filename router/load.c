@@ -132,6 +132,7 @@ static bool take_session(struct load *load, const struct pr_record *m)
         numbered->session =
             session_new(r, principal, record.client_id, record.expiry, record.number);
         numbered->session->stored = true;
+        authorize_bind(r, numbered->session, record.listener);
         numbered->sent_through = record.sent_through;
         numbered->away_since = record.away_since;
         numbered->doubtful = record.away_since == 0 ? record.window : 0;
@@ -313,6 +314,7 @@ static void fire_lost_will(struct load *load, const struct record_will *record,
         return;
     }
     struct session *session = session_new(r, principal, id, 0, record->session);
+    authorize_bind(r, session, 0);
     session->will = will_restored(session, record, message_of(r, &record->message));
     session_end(r, session);
 }

@@ -5,6 +5,7 @@
 #include "common/child.h"
 #include "common/keyed_table.h"
 #include "common/log.h"
+#include "router/authorize.h"
 #include "router/commands.h"
 #include "router/drain.h"
 #include "router/router.h"
@@ -49,9 +50,36 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
 static bool take_file(void *context, const struct mc_file *m, int fd)
 {
     (void)context;
-    (void)m;
-    if (fd >= 0)
-        close(fd);
+    if (fd < 0 || (m->kind != FILE_ACL && m->kind != FILE_ACL_INCLUDE)) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    policies_take_file(the_router(), m, fd);
+    return true;
+}
+
+/* Reads the new policy beside the old one. */
+static bool take_reload(void *context, const struct mc_reload *m)
+{
+    struct router *r = context;
+    struct cm_reloaded reloaded = {.epoch = m->epoch, .good = policies_prepare(r)};
+
+    reloaded.reason = slice_text(r->policies.error);
+    control_send_message(&child.control, cm_reloaded, &reloaded, -1);
+    return true;
+}
+
+static bool take_reload_end(void *context, const struct mc_reload_end *m)
+{
+    struct router *r = context;
+
+    if (m->commit) {
+        policies_commit(r);
+        authorize_all_again(r);
+    } else {
+        policies_forget(r);
+    }
     return true;
 }
 
@@ -82,6 +110,8 @@ static const struct child_handlers handlers = {
     .router_setup = take_setup,
     .file = take_file,
     .peer = take_peer,
+    .reload = take_reload,
+    .reload_end = take_reload_end,
     .drain = take_drain,
     .command = take_command,
     .turn = end_turn,
@@ -96,9 +126,13 @@ int main(void)
     keyed_hash_init();
     child_begin(&child, ROLE_ROUTER, &handlers, &router);
     child_confine(&child, &needs);
-    the_router()->persist.loaded |= !persist_enabled(&router);
+    if (!policies_prepare(the_router()))
+        log_fatal("the policy cannot be used: %s", router.policies.error);
+    policies_commit(&router);
+    router.persist.loaded |= !persist_enabled(&router);
     while (!router.persist.loaded)
         ev_run(child.loop, EVRUN_ONCE);
+    authorize_all_again(&router); /* the policy may have changed since the state was written */
     sys_topics_start(&router);
     child_ready(&child, child.confined.text);
     child_run(&child);

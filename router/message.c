@@ -18,9 +18,11 @@ static uint8_t *put(uint8_t *at, struct slice bytes)
 
 struct message *message_new(const struct message_fields *fields)
 {
-    VERIFY(fields->topic.len > 0 && fields->topic.len <= UINT16_MAX && fields->qos <= 2);
+    VERIFY(fields->topic.len > 0 && fields->topic.len <= UINT16_MAX && fields->qos <= 2 &&
+           fields->client_id.len <= UINT16_MAX);
 
-    size_t bytes = (size_t)fields->topic.len + fields->properties.len + fields->payload.len;
+    size_t bytes = (size_t)fields->topic.len + fields->properties.len + fields->payload.len +
+                   fields->client_id.len;
     size_t size = offsetof(struct message, bytes) + bytes;
     struct message *message = malloc(size < sizeof(*message) ? sizeof(*message) : size);
     VERIFY(message != NULL);
@@ -36,9 +38,10 @@ struct message *message_new(const struct message_fields *fields)
         .topic_size = (uint16_t)fields->topic.len,
         .qos = fields->qos,
         .flags = fields->flags,
+        .client_id_size = (uint16_t)fields->client_id.len,
     };
     uint8_t *at = put(message->bytes, fields->topic);
-    put(put(at, fields->properties), fields->payload);
+    put(put(put(at, fields->properties), fields->payload), fields->client_id);
     return message;
 }
 

@@ -23,11 +23,12 @@ struct message {
     struct principal *publisher; /* one reference is held; NULL: the broker */
     uint32_t payload_size;
     uint32_t properties_size;
-    uint32_t epoch; /* of the policy that allowed it */
+    uint32_t epoch; /* of the policy that allowed it last */
     uint16_t topic_size;
     uint8_t qos; /* as published */
     uint8_t flags;
-    uint8_t bytes[]; /* topic, properties, payload */
+    uint16_t client_id_size;
+    uint8_t bytes[]; /* topic, properties, payload, the publisher's client id */
 };
 
 /* What message_new() copies. Properties are the forwardable ones, as on the wire. */
@@ -39,6 +40,7 @@ struct message_fields {
     uint64_t arrival;
     uint64_t expiry;
     struct principal *publisher;
+    struct slice client_id; /* of the publisher, when the policy looks at it */
     uint32_t epoch;
     uint8_t qos;
     uint8_t flags;
@@ -70,6 +72,13 @@ static inline struct slice message_payload(const struct message *message)
 {
     return slice_of(message->bytes + message->topic_size + message->properties_size,
                     message->payload_size);
+}
+
+static inline struct slice message_client_id(const struct message *message)
+{
+    return slice_of(message->bytes + message->topic_size + message->properties_size +
+                        message->payload_size,
+                    message->client_id_size);
 }
 
 /* Bytes of topic, properties and payload: what limits and accounts count. */

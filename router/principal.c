@@ -2,6 +2,7 @@
 #include "router/principal.h"
 
 #include "common/verify.h"
+#include "policy/policy.h"
 
 #include <stdlib.h>
 
@@ -76,5 +77,7 @@ void principal_unref(struct principal *principal)
     if (--principal->references > 0)
         return;
     keyed_table_remove(&principal->table->by_name, &principal->link);
+    if (principal->view != NULL)
+        policy_view_unref(principal->view);
     free(principal);
 }

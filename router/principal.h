@@ -20,6 +20,9 @@ struct principal_usage {
     uint32_t connections;
 };
 
+struct policy;
+struct policy_view;
+
 struct principals {
     struct keyed_table by_name;
 };
@@ -30,7 +33,10 @@ struct principal {
     struct principal_usage usage;
     uint32_t references;
     uint16_t name_size;
-    bool anonymous; /* the one that has no name; not the same as an empty name */
+    uint32_t view_epoch;
+    const struct policy *view_policy; /* what view is of; only compared */
+    struct policy_view *view;         /* kept for policies that do not look at client ids */
+    bool anonymous;                   /* the one that has no name; not the same as an empty name */
     uint8_t name[];
 };
 

@@ -85,7 +85,7 @@ static enum topic_verdict judge_topic(struct router *r, struct connection *c, st
         return TOPIC_ALLOWED;
     if (!topic_name_valid(topic))
         return TOPIC_MALFORMED;
-    if (!authorize_publish(r, session_actor(c->session), topic))
+    if (!authorize_publish(c->session->view, topic))
         return TOPIC_DENIED;
     c->allowed_topic = hash;
     c->allowed_epoch = r->epoch;

@@ -1,6 +1,7 @@
 /* The records of the store as bytes. */
 #include "router/record_format.h"
 
+#include "common/limits.h"
 #include "common/mqtt_properties.h"
 #include "common/topic.h"
 #include "router/outbound.h"
@@ -90,6 +91,7 @@ void encode_message(struct buf *out, const struct message *message, bool with_to
     put_principal(out, message->publisher);
     if (with_topic)
         put_text(out, message_topic(message));
+    put_text(out, message_client_id(message));
     put_u32(out, properties.len);
     buf_append(out, properties.data, properties.len);
     buf_append(out, payload.data, payload.len);
@@ -107,6 +109,7 @@ static bool get_message(struct cursor *c, struct slice topic, struct record_mess
     record->fields.expiry = cursor_u64(c);
     get_principal(c, &record->publisher);
     record->fields.topic = topic.len > 0 ? topic : get_text(c);
+    record->fields.client_id = get_text(c);
     uint32_t properties = cursor_u32(c);
     record->fields.properties = cursor_bytes(c, properties);
     if (c->failed)
@@ -156,6 +159,7 @@ void encode_session(struct buf *out, const struct record_session *record)
     put_u64(out, record->sent_through);
     put_u32(out, record->expiry);
     put_u16(out, record->window);
+    put_u8(out, record->listener);
 }
 
 bool decode_session(struct slice key, struct slice value, struct record_session *record)
@@ -172,6 +176,7 @@ bool decode_session(struct slice key, struct slice value, struct record_session 
     record->sent_through = cursor_u64(&c);
     record->expiry = cursor_u32(&c);
     record->window = cursor_u16(&c);
+    record->listener = get_at_most(&c, LISTENERS_MAX - 1);
     return !k.failed && cursor_done(&c) && record->principal.kind != PRINCIPAL_BROKER &&
            record->client_id.len > 0 && record->client_id.len <= MQTT_STRING_MAX &&
            record->number != 0;

@@ -42,6 +42,7 @@ struct record_session {
     uint64_t sent_through; /* entries below this sequence were sent before it went away */
     uint32_t expiry;       /* seconds */
     uint16_t window;       /* of its last connection */
+    uint8_t listener;      /* ... which came over this one */
 };
 
 struct record_subscription {

@@ -74,7 +74,8 @@ void record_session(struct router *r, struct session *session)
                                             .away_since = c != NULL ? 0 : r->wall,
                                             .sent_through = sent_through(session),
                                             .expiry = session->expiry,
-                                            .window = c != NULL ? c->window : 0});
+                                            .window = c != NULL ? c->window : 0,
+                                            .listener = session->listener});
     persist_put(r, RECORD_SESSION, session_key(r, session), bytes_of(&r->record));
 }
 

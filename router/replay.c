@@ -129,8 +129,7 @@ static void send_one(struct router *r, const struct replay *replay, struct messa
     struct session *session = replay->session;
 
     if (message_expired(message, r->wall) || !authorize_held(r, message) ||
-        (session->check_reads &&
-         !authorize_read(r, session_actor(session), message_topic(message))))
+        (session->check_reads && !authorize_read(session->view, message_topic(message))))
         return;
     struct publication p = publication_of(message);
     fanout_one(r, &p,

@@ -72,7 +72,7 @@ static void set_wheel_timer(struct router *r)
 
 void router_init(struct router *r, struct ev_loop *loop, struct child *child)
 {
-    *r = (struct router){.child = child, .loop = loop, .epoch = 1};
+    *r = (struct router){.child = child, .loop = loop};
     router_read_clocks(r);
     r->authd.fd = -1;
     r->persist.channel.fd = -1;
@@ -143,6 +143,7 @@ void router_free(struct router *r)
     retained_free(&r->retained);
     subscriptions_free(&r->subscriptions);
     principals_free(&r->principals);
+    policies_free(r);
     fanout_free(&r->fanout);
     buf_free(&r->text);
     buf_free(&r->record);

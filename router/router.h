@@ -7,6 +7,7 @@
 #include "common/proto_control.h"
 #include "router/fanout.h"
 #include "router/persist_link.h"
+#include "router/policies.h"
 #include "router/principal.h"
 #include "router/release.h"
 #include "router/replay.h"
@@ -24,7 +25,8 @@ struct worker_link;
 /* What MC_LISTENER said about a listener, as far as the router needs it. */
 struct listener {
     bool known;
-    uint32_t flags; /* LISTENER_... */
+    uint8_t protocol; /* enum listener_protocol */
+    uint32_t flags;   /* LISTENER_... */
     uint32_t max_connections;
     uint32_t connections;
     uint32_t max_packet_size;
@@ -53,6 +55,7 @@ struct router {
     struct persist_link persist;
     struct releases releases;
     struct principals principals;
+    struct policies policies;
     struct sessions sessions;
     struct subscriptions subscriptions;
     struct retained_store retained;

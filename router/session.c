@@ -2,6 +2,7 @@
 #include "router/session.h"
 
 #include "common/verify.h"
+#include "policy/policy.h"
 #include "router/connection.h"
 #include "router/queue.h"
 #include "router/received_ids.h"
@@ -117,6 +118,8 @@ void session_end(struct router *r, struct session *session)
     replay_cancel_all(r, session);
     queue_free(r, session);
     free(session->received);
+    if (session->view != NULL)
+        policy_view_unref(session->view);
     keyed_table_remove(&r->sessions.by_name, &session->link);
     r->sessions.away--;
     principal->usage.sessions--;

@@ -10,6 +10,7 @@
 
 struct connection;
 struct outbound;
+struct policy_view;
 struct principal;
 struct received_ids;
 struct replay;
@@ -25,6 +26,7 @@ struct session {
     struct outbound *outbound;     /* messages to the client; NULL: none */
     struct received_ids *received; /* QoS 2 messages from the client; NULL: none */
     struct will *will;             /* NULL: none */
+    struct policy_view *view;      /* what the client may do */
     struct replay *replays;        /* retained messages that are still to be sent */
     struct timer timer;            /* away: the session's end; else: the connection's */
     uint64_t number;               /* unique over the life of the store: names its records */
@@ -32,6 +34,7 @@ struct session {
     uint32_t expiry;               /* seconds that it outlives its connection */
     uint16_t client_id_size;
     uint8_t takeover_tokens;
+    uint8_t listener; /* that its client came over last; its policy holds */
     bool stored;      /* has records in the store */
     bool check_reads; /* a subscription reaches further than the client may read */
     uint8_t client_id[];

@@ -47,6 +47,7 @@ bool setup_take_listener(struct router *r, const struct mc_listener *m)
     struct listener *listener = &r->listeners[m->id];
 
     listener->known = true;
+    listener->protocol = m->protocol;
     listener->flags = m->flags;
     listener->max_connections = m->max_connections;
     listener->max_packet_size = m->max_packet_size;
