@@ -16,15 +16,15 @@
 #define CONNECTIONS .connections = 10000, .parallel = 64, .seconds = 3
 
 const struct scenario scenarios[] = {
-    {"fan-in", "many publishers to one subscriber", {STREAM(20, 1, 25), .window = 100}, run_fan_in},
+    {"fan-in", "many publishers to one subscriber", {STREAM(20, 1, 25), .window = 50}, run_fan_in},
     {"fan-out",
      "one publisher to many subscribers",
      {STREAM(1, 1000, 10), .window = 10},
      run_fan_out},
-    {"pairs", "publishers to a subscriber each", {STREAM(50, 50, 25), .window = 100}, run_pairs},
+    {"pairs", "publishers to a subscriber each", {STREAM(50, 50, 25), .window = 50}, run_pairs},
     {"wildcard",
      "random topics, each matched by one of many filters",
-     {STREAM(50, 50, 25), .window = 100, .topics = 50000},
+     {STREAM(50, 50, 25), .window = 50, .topics = 50000},
      run_wildcard},
     {"open", "pairs at a fixed rate", {STREAM(50, 50, 1), .window = 2000, .rate = 2000}, run_open},
     {"connect", "a burst of handshakes", {CONNECTIONS}, run_connect},

@@ -75,7 +75,7 @@ SCENARIOS = [
     flow("pairs-1", "50 pairs, QoS 0, burst 1", "pairs --burst 1", 4, 1.3),
     flow("pairs-10", "50 pairs, QoS 0, burst 10", "pairs --burst 10"),
     flow("pairs-25", "50 pairs, QoS 0, burst 25", "pairs", 20, 2.5),
-    flow("pairs-100", "50 pairs, QoS 0, burst 100", "pairs --burst 100"),
+    flow("pairs-100", "50 pairs, QoS 0, burst 100", "pairs --burst 100 --window 200"),
     flow("pairs-25-v5", "50 pairs, QoS 0, burst 25, MQTT 5", "pairs --protocol 5", relay=False,
          mqtt5=True),
     flow("pairs-qos1", "50 pairs, QoS 1", "pairs --qos 1 --burst 20 --window 20", 13,
