@@ -81,10 +81,11 @@ static bool withdraw_subscriptions(struct router *r, struct session *session)
             continue;
         withdrawn = true;
         record_subscription_delete(r, session, slice_of(filter, size));
-        if (s->shared)
+        if (s->shared) {
             redeliver_unsubscribed(r, session, s);
-        else
+        } else {
             subscriptions_remove(&r->subscriptions, s);
+        }
     }
     return withdrawn;
 }
@@ -122,9 +123,10 @@ void authorize_all_again(struct router *r)
         struct connection *c = session->connection;
         if (c == NULL)
             continue;
-        if (withdrawn) /* a client that is not told would wait for ever */
+        if (withdrawn) { /* a client that is not told would wait for ever */
             connection_kill(r, c, REASON_NOT_AUTHORIZED, NULL);
-        else
+        } else {
             send_waiting(r, c);
+        }
     }
 }

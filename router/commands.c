@@ -38,8 +38,9 @@ static void answer_status(struct router *r, uint32_t id)
 
 void command_answer(struct router *r, const struct mc_command *m)
 {
-    if (slice_is(m->verb, "status"))
+    if (slice_is(m->verb, "status")) {
         answer_status(r, m->id);
-    else
+    } else {
         child_reply(r->child, m->id, true, "the router does not know this command");
+    }
 }

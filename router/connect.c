@@ -406,10 +406,11 @@ bool connect_begin(struct router *r, struct connection *c, const struct wr_conne
         return true;
     }
     struct verdict *verdict = verdict_take(c->worker, c->handle);
-    if (verdict == NULL)
+    if (verdict == NULL) {
         request_keep(c, m);
-    else
+    } else {
         decide(r, c, m, &verdict->message);
+    }
     free(verdict);
     return true;
 }
@@ -418,10 +419,11 @@ void connect_verdict(struct router *r, struct worker_link *link, const struct ar
 {
     struct connection *c = worker_link_find(link, m->conn);
 
-    if (c == NULL)
+    if (c == NULL) {
         verdict_keep(link, m, r->now);
-    else if (c->state == CONNECTION_WAITING && c->request->principal == NULL)
+    } else if (c->state == CONNECTION_WAITING && c->request->principal == NULL) {
         decide(r, c, &c->request->m, m);
+    }
 }
 
 /* --- the end --- */

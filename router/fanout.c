@@ -158,18 +158,20 @@ static void deliver_qos0(struct router *r, struct publication *p, struct connect
     if (send_is_possible(c)) {
         if (!unmount_topic(r, c, &body.topic))
             return;
-        if (send_fits(c, &body, 0, to->identifiers, to->identifier_count))
+        if (send_fits(c, &body, 0, to->identifiers, to->identifier_count)) {
             write_to(r, c, &body, to, 0, 0);
-        else
+        } else {
             r->stats.too_large++;
+        }
         return;
     }
     if (c == NULL && r->settings.setup.queue_qos0_messages != 0 &&
-        queue_has_room(r, session, publication_bytes(p)))
+        queue_has_room(r, session, publication_bytes(p))) {
         queue_push(r, session, publication_message(r, p), 0, to->retain ? OUT_RETAIN : 0,
                    to->identifiers, to->identifier_count);
-    else
+    } else {
         drop(r);
+    }
 }
 
 /* Notes that the session's newest entry needs a record. */
@@ -235,10 +237,11 @@ static void deliver(struct router *r, struct publication *p, const struct fanout
     if (to->session->check_reads && !authorize_read(to->session->view, p->topic))
         return;
     p->matched = true;
-    if (qos == 0)
+    if (qos == 0) {
         deliver_qos0(r, p, c, to);
-    else
+    } else {
         deliver_acknowledged(r, p, c, to, qos);
+    }
 }
 
 /* --- many sessions --- */

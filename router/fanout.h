@@ -55,23 +55,22 @@ struct fanout_target {
 };
 
 /* Delivers to all that subscribed. */
-void fanout_publish(struct router *r, struct publication *publication);
+void fanout_publish(struct router *r, struct publication *p);
 
 /* Delivers to one session only. */
-void fanout_one(struct router *r, struct publication *publication,
-                const struct fanout_target *target);
+void fanout_one(struct router *r, struct publication *p, const struct fanout_target *to);
 
 /* Delivers to one member of the group. */
-void fanout_group(struct router *r, struct publication *publication, struct share_group *group);
+void fanout_group(struct router *r, struct publication *p, struct share_group *group);
 
 /* A publication of a message that exists: takes a reference, which publication_end() drops. */
 struct publication publication_of(struct message *message);
 
 /* The publication as a message, made on first use; borrowed. */
-struct message *publication_message(struct router *r, struct publication *publication);
+struct message *publication_message(struct router *r, struct publication *p);
 
 /* Lets go what publication_message() made. */
-void publication_end(struct publication *publication);
+void publication_end(struct publication *p);
 
 /* How a share group's messages are marked, so that they are found again; never 0. */
 uint32_t fanout_group_tag(const struct share_group *group);

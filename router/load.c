@@ -174,7 +174,7 @@ static bool take_part(struct load *load, const struct pr_record *m)
     memcpy(part->bytes + m->key.len, m->value.data, m->value.len);
     if (load->count == load->capacity) {
         load->capacity = load->capacity == 0 ? PARTS_MIN : load->capacity * 2;
-        load->parts = reallocarray(load->parts, load->capacity, sizeof(load->parts[0]));
+        load->parts = reallocarray(load->parts, load->capacity, sizeof(struct part *));
         VERIFY(load->parts != NULL);
     }
     load->parts[load->count++] = part;
@@ -328,11 +328,12 @@ static bool add_will(struct load *load, const struct part *part)
         return false;
     const struct numbered *owner = find(&load->sessions, record.session);
     struct principal *principal = principal_of(r, &record.principal);
-    if (owner == NULL)
+    if (owner == NULL) {
         fire_lost_will(load, &record, principal);
-    else
+    } else {
         owner->session->will =
             will_restored(owner->session, &record, message_of(r, &record.message));
+    }
     principal_unref(principal);
     return true;
 }
@@ -392,10 +393,11 @@ static void let_time_pass(struct router *r, struct numbered *numbered)
     session_expire_after(r, session, lifetime == UINT64_MAX ? UINT64_MAX : lifetime - gone);
     if (!was_away)
         record_session(r, session);
-    if (session->will != NULL && was_away)
+    if (session->will != NULL && was_away) {
         will_resume(r, session);
-    else if (session->will != NULL)
+    } else if (session->will != NULL) {
         will_client_gone(r, session);
+    }
 }
 
 static void free_table(struct keyed_table *table, void (*visit)(struct load *, struct numbered *),
@@ -452,18 +454,20 @@ static void free_parts(struct load *load)
 
 void load_end(struct load *load)
 {
-    qsort(load->parts, load->count, sizeof(load->parts[0]), by_order);
+    qsort(load->parts, load->count, sizeof(struct part *), by_order);
     for (size_t i = 0; i < load->count; i++)
         add_part(load, load->parts[i]);
     free_parts(load);
     free_table(&load->messages, finish_message, load);
     free_table(&load->sessions, finish_session, load);
-    if (load->not_understood > 0)
+    if (load->not_understood > 0) {
         log_error("%llu records of the store were not understood and are left alone",
                   (unsigned long long)load->not_understood);
-    if (load->orphans > 0)
+    }
+    if (load->orphans > 0) {
         log_notice("%llu records of the store belonged to nothing and were removed",
                    (unsigned long long)load->orphans);
+    }
     free(load);
 }
 

@@ -105,10 +105,11 @@ static uint32_t position_of(const struct outbound *out, uint64_t sequence)
     }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (outbound_at(out, middle)->sequence < sequence)
+        if (outbound_at(out, middle)->sequence < sequence) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }

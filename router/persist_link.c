@@ -220,10 +220,11 @@ void persist_open(struct router *r, int fd)
     p->backlog_bytes = r->settings.setup.commit_backlog;
     if (p->backlog_bytes < BACKLOG_MIN)
         p->backlog_bytes = BACKLOG_MIN;
-    if (!p->loaded && persist_enabled(r))
+    if (!p->loaded && persist_enabled(r)) {
         p->load = p->load != NULL ? p->load : load_begin(r);
-    else
+    } else {
         p->loaded = true;
+    }
     rp_load_encode(&p->channel.out, &(struct rp_load){.resume = p->load == NULL});
     channel_flush(&p->channel);
 }

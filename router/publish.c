@@ -95,10 +95,11 @@ static enum topic_verdict judge_topic(struct router *r, struct connection *c, st
 static void acknowledge(struct router *r, struct connection *c, const struct wr_publish *m,
                         uint8_t reason, uint64_t number)
 {
-    if (PUBLISH_QOS(m->flags) == 1)
+    if (PUBLISH_QOS(m->flags) == 1) {
         release_ack(r, c, MQTT_PUBACK, m->packet_id, reason, number);
-    else if (PUBLISH_QOS(m->flags) == 2)
+    } else if (PUBLISH_QOS(m->flags) == 2) {
         release_ack(r, c, MQTT_PUBREC, m->packet_id, reason, number);
+    }
 }
 
 /* Says no. Clients of before MQTT 5 cannot be told: for them the message counts as taken. */
@@ -107,10 +108,11 @@ static bool refuse(struct router *r, struct connection *c, const struct wr_publi
 {
     uint8_t qos = PUBLISH_QOS(m->flags);
 
-    if (reason == REASON_NOT_AUTHORIZED)
+    if (reason == REASON_NOT_AUTHORIZED) {
         r->stats.publish_refused++;
-    else
+    } else {
         r->stats.publish_dropped++;
+    }
     if (qos == 2 && c->version != MQTT_5)
         received_add(&c->session->received, m->packet_id, false);
     acknowledge(r, c, m, c->version == MQTT_5 ? reason : 0, 0);

@@ -6,7 +6,7 @@
 
 /* Retains the message if it says so, and delivers it. Returns 0, or the reason code why it was
  * refused: then nothing was done. */
-uint8_t publish(struct router *r, struct publication *publication);
+uint8_t publish(struct router *r, struct publication *p);
 
 /* The expiry of a message that says `seconds`, from now on: milliseconds since 1970. */
 uint64_t publish_expiry(const struct router *r, uint32_t seconds);

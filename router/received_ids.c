@@ -21,10 +21,11 @@ static uint32_t place_of(const struct received_ids *set, uint16_t id)
         return high;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if ((uint16_t)set->entries[middle] < id)
+        if ((uint16_t)set->entries[middle] < id) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }

@@ -123,9 +123,10 @@ void record_subscription(struct router *r, const struct session *session, struct
 void record_subscription_delete(struct router *r, const struct session *session,
                                 struct slice filter)
 {
-    if (session->stored)
+    if (session->stored) {
         persist_delete(r, RECORD_SUBSCRIPTION,
                        session_part_key(r, session, filter.data, filter.len));
+    }
 }
 
 /* --- queued messages --- */

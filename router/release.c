@@ -13,7 +13,7 @@ enum { CAPACITY_MIN = 64 };
 void releases_free(struct releases *releases)
 {
     for (size_t i = 0; i < releases->count; i++)
-        free(releases->ring[(releases->head + i) & (releases->capacity - 1)].codes);
+        free((void *)releases->ring[(releases->head + i) & (releases->capacity - 1)].codes);
     free(releases->ring);
     *releases = (struct releases){0};
 }
@@ -111,7 +111,7 @@ void release_suback(struct router *r, struct connection *c, enum mqtt_packet pac
                                      .kind = RELEASE_SUBACK,
                                      .packet = (uint8_t)packet,
                                      .packet_id = packet_id,
-                                     .codes = (uint8_t *)(uintptr_t)codes.data,
+                                     .codes = codes.data,
                                      .code_count = codes.len});
 }
 
@@ -135,6 +135,6 @@ void release_committed(struct router *r)
             c->pending_acks--;
             perform(r, c, &release);
         }
-        free(release.codes);
+        free((void *)release.codes);
     }
 }

@@ -22,7 +22,7 @@ enum release_kind {
 struct release {
     uint64_t number; /* of the change that must be committed first */
     uint64_t handle;
-    uint8_t *codes;
+    const uint8_t *codes; /* owned when it waits */
     uint32_t code_count;
     uint16_t worker;
     uint16_t packet_id;

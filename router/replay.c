@@ -101,8 +101,12 @@ static void replay_free(struct router *r, struct replay *replay)
 
 void replay_cancel_all(struct router *r, struct session *session)
 {
-    while (session->replays != NULL)
-        replay_free(r, session->replays);
+    struct replay *next = NULL;
+
+    for (struct replay *replay = session->replays; replay != NULL; replay = next) {
+        next = replay->next_of_session;
+        replay_free(r, replay);
+    }
 }
 
 /* Whether the session can take a message at this moment; it says when it can again. */

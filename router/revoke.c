@@ -20,10 +20,11 @@ static void end_sessions(struct router *r, const struct principal *principal, bo
             continue;
         if (removed)
             session->expiry = 0;
-        if (session->connection != NULL)
+        if (session->connection != NULL) {
             connection_kill(r, session->connection, REASON_NOT_AUTHORIZED, NULL);
-        else if (removed)
+        } else if (removed) {
             session_end(r, session);
+        }
     }
 }
 

@@ -112,10 +112,11 @@ void router_turn(struct router *r)
     persist_flush(r);
     set_wheel_timer(r);
     shrink_buffers(r);
-    if (more)
+    if (more) {
         ev_idle_start(r->loop, &r->more);
-    else
+    } else {
         ev_idle_stop(r->loop, &r->more);
+    }
 }
 
 static void free_sessions(struct router *r)

@@ -83,20 +83,21 @@ static bool send_next(struct router *r, struct connection *c)
     if (entry->qos > 0 && (!send_window_is_open(r, c, out, message_size(entry->message)) ||
                            !outbound_id_is_free(out, entry)))
         return false;
-    if (!send_entry(r, c, entry) || entry->qos == 0)
+    if (!send_entry(r, c, entry) || entry->qos == 0) {
         queue_drop(r, session, entry);
-    else
+    } else {
         outbound_sent(out, entry);
+    }
     return true;
 }
 
 void send_waiting(struct router *r, struct connection *c)
 {
     struct session *session = c->session;
-    struct outbound *out = session != NULL ? session->outbound : NULL;
 
-    if (c->state != CONNECTION_OPEN)
+    if (c->state != CONNECTION_OPEN || session == NULL)
         return;
+    struct outbound *out = session->outbound;
     if (out != NULL) {
         while (out->cursor < out->count && send_next(r, c))
             out->cursor++;

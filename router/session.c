@@ -75,10 +75,11 @@ static void on_expired(struct timer *timer, void *context)
 
 void session_expire_after(struct router *r, struct session *session, uint64_t left)
 {
-    if (left == UINT64_MAX)
+    if (left == UINT64_MAX) {
         timer_cancel(&r->wheel, &session->timer);
-    else
+    } else {
         timer_add(&r->wheel, &session->timer, r->now + left, on_expired);
+    }
 }
 
 void session_detach(struct router *r, struct session *session, bool send_will)

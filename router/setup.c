@@ -31,7 +31,7 @@ static void keep(struct slice *kept, struct slice text)
         VERIFY(copy != NULL);
         memcpy(copy, text.data, text.len);
     }
-    free((void *)(uintptr_t)kept->data);
+    free((void *)kept->data);
     *kept = slice_of(copy, text.len);
 }
 

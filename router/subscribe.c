@@ -186,10 +186,11 @@ static uint8_t unsubscribe(struct router *r, struct connection *c, const struct 
     if (subscription == NULL)
         return REASON_NO_SUBSCRIPTION_EXISTED;
     record_subscription_delete(r, session, filter);
-    if (subscription->shared)
+    if (subscription->shared) {
         redeliver_unsubscribed(r, session, subscription);
-    else
+    } else {
         subscriptions_remove(&r->subscriptions, subscription);
+    }
     return 0;
 }
 

@@ -22,10 +22,11 @@ static void verdict_remove(struct worker_link *link, struct verdict *v)
     keyed_table_remove(&link->verdicts, &v->link);
     link->verdict_bytes -= v->message.principal.len;
     *v->link_age = v->next;
-    if (v->next != NULL)
+    if (v->next != NULL) {
         v->next->link_age = v->link_age;
-    else
+    } else {
         link->last_verdict = v->link_age;
+    }
 }
 
 static void forget(struct worker_link *link, struct verdict *v)

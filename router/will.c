@@ -71,10 +71,11 @@ void will_fire(struct router *r, struct session *session)
                             .retain = (message->flags & MESSAGE_RETAINED) != 0,
                             .will = true};
     persist_begin(r);
-    if (!authorize_publish(session->view, p.topic))
+    if (!authorize_publish(session->view, p.topic)) {
         r->stats.publish_refused++;
-    else if (publish(r, &p) != 0)
+    } else if (publish(r, &p) != 0) {
         r->stats.publish_dropped++;
+    }
     will_free(r, session);
     persist_end(r);
 }

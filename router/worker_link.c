@@ -191,7 +191,7 @@ void worker_link_open(struct router *r, uint16_t index, int fd)
         VERIFY(link != NULL);
         link->router = r;
         link->index = index;
-        link->chunks = calloc(CONNECTION_CHUNKS, sizeof(link->chunks[0]));
+        link->chunks = calloc(CONNECTION_CHUNKS, sizeof(struct connection *));
         VERIFY(link->chunks != NULL);
         link->last_verdict = &link->oldest_verdict;
         link->channel.fd = -1;
