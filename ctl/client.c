@@ -114,6 +114,18 @@ char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int
     return text;
 }
 
+int ctl_ask_and_print(const struct ctl *ctl, const char *verb, const char *argument, int fd)
+{
+    char *text = ctl_ask(ctl, verb, argument, fd);
+
+    if (text == NULL)
+        return CTL_FAILED;
+    size_t len = strlen(text);
+    printf("%s%s", text, len > 0 && text[len - 1] == '\n' ? "" : "\n");
+    free(text);
+    return CTL_GOOD;
+}
+
 json_t *ctl_ask_status(const struct ctl *ctl)
 {
     char *text = ctl_ask(ctl, "status", "", -1);

@@ -26,12 +26,16 @@ struct subcommand {
 };
 
 /* One for each, in a file of its own; main.c lists them. */
-extern const struct subcommand health_command, key_command, reload_command, sandbox_command,
-    status_command;
+extern const struct subcommand audit_command, backup_command, health_command, key_command,
+    passwd_command, policy_command, reload_command, restore_command, sandbox_command,
+    status_command, store_command;
 
 /* Asks the broker. Prints the reason on standard error and returns NULL when it cannot be reached
  * or refuses; otherwise the whole answer, which the caller frees. fd is sent along when not -1. */
 char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int fd);
+
+/* The same, and prints the answer; returns an exit code. */
+int ctl_ask_and_print(const struct ctl *ctl, const char *verb, const char *argument, int fd);
 
 /* The broker's answer to `status`, as JSON that the caller releases; NULL after an error. */
 json_t *ctl_ask_status(const struct ctl *ctl);

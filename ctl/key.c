@@ -4,8 +4,11 @@
 #include "common/key_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int make_key(const char *path)
 {
@@ -20,17 +23,34 @@ static int make_key(const char *path)
     return CTL_GOOD;
 }
 
+/* kind: "key" or "passphrase", which the file holds. */
+static int rewrap(const struct ctl *ctl, const char *kind, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return ctl_fail("%s: %s", path, strerror(errno));
+    int code = ctl_ask_and_print(ctl, "key-rewrap", kind, fd);
+    close(fd);
+    return code;
+}
+
 static int run_key(const struct ctl *ctl, int count, char **words)
 {
-    (void)ctl;
     if (count == 2 && strcmp(words[0], "new") == 0)
         return make_key(words[1]);
+    if (count == 2 && strcmp(words[0], "rewrap") == 0)
+        return rewrap(ctl, "key", words[1]);
+    if (count == 3 && strcmp(words[0], "rewrap") == 0 && strcmp(words[1], "--passphrase") == 0)
+        return rewrap(ctl, "passphrase", words[2]);
+    if (count == 1 && strcmp(words[0], "rotate") == 0)
+        return ctl_ask_and_print(ctl, "key-rotate", "", -1);
     return CTL_USAGE;
 }
 
 const struct subcommand key_command = {
     .name = "key",
-    .usage = "key new FILE",
-    .summary = "Make a key file for a new store.",
+    .usage = "key new FILE\nkey rewrap FILE\nkey rewrap --passphrase FILE\nkey rotate",
+    .summary = "Make a key file; wrap the store's keys for another one; seal all records anew.",
     .run = run_key,
 };

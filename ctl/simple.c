@@ -1,19 +1,9 @@
 /* Subcommands that ask one question and print the answer: health, reload. */
 #include "ctl/ctl.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 static int ask_and_print(const struct ctl *ctl, int count, const char *verb)
 {
-    if (count != 0)
-        return CTL_USAGE;
-    char *text = ctl_ask(ctl, verb, "", -1);
-    if (text == NULL)
-        return CTL_FAILED;
-    puts(text);
-    free(text);
-    return CTL_GOOD;
+    return count == 0 ? ctl_ask_and_print(ctl, verb, "", -1) : CTL_USAGE;
 }
 
 static int run_health(const struct ctl *ctl, int count, char **words)
