@@ -93,6 +93,19 @@ static int connect_somewhere(const struct ctl *ctl)
     return -1;
 }
 
+/* The master's process id as this process sees it; another one when it runs in a container that
+ * we look into from outside. */
+static pid_t broker_pid;
+
+static void note_broker(int fd)
+{
+    struct ucred peer = {0};
+    socklen_t len = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+        broker_pid = peer.pid;
+}
+
 char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int passed_fd)
 {
     struct ctl_request request = {.verb = slice_text(verb), .argument = slice_text(argument)};
@@ -102,6 +115,7 @@ char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int
 
     if (fd < 0)
         return NULL;
+    note_broker(fd);
     control_open(&answer.control, NULL, fd, on_message, on_closed, &answer);
     if (control_send_message(&answer.control, ctl_request, &request, passed_fd))
         control_receive_until(&answer.control, &answer.done);
@@ -134,8 +148,13 @@ json_t *ctl_ask_status(const struct ctl *ctl)
     if (text == NULL)
         return NULL;
     json_t *status = json_loads(text, 0, &error);
-    if (status == NULL)
-        ctl_fail("the broker's answer is not JSON: %s", error.text);
     free(text);
+    if (status == NULL) {
+        ctl_fail("the broker's answer is not JSON: %s", error.text);
+        return NULL;
+    }
+    const json_t *master = json_array_get(json_object_get(status, "processes"), 0);
+    bool same = json_integer_value(json_object_get(master, "pid")) == broker_pid;
+    json_object_set_new(status, "same_pids", json_boolean(same));
     return status;
 }

@@ -37,7 +37,8 @@ char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int
 /* The same, and prints the answer; returns an exit code. */
 int ctl_ask_and_print(const struct ctl *ctl, const char *verb, const char *argument, int fd);
 
-/* The broker's answer to `status`, as JSON that the caller releases; NULL after an error. */
+/* The broker's answer to `status`, as JSON that the caller releases; NULL after an error. Its
+ * member "same_pids" is false when the process ids in it are those of another container. */
 json_t *ctl_ask_status(const struct ctl *ctl);
 
 /* Prints "bulkheadctl: ..." on standard error and returns CTL_FAILED. */

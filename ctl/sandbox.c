@@ -99,6 +99,12 @@ static int run_sandbox(const struct ctl *ctl, int count, char **words)
     json_t *status = ctl_ask_status(ctl);
     if (status == NULL)
         return CTL_FAILED;
+    if (!json_is_true(json_object_get(status, "same_pids"))) {
+        json_decref(status);
+        return ctl_fail(
+            "the broker runs in another container, where its process ids mean something "
+            "else: run bulkheadctl there");
+    }
     json_array_foreach(json_object_get(status, "processes"), i, process)
     {
         int pid = (int)json_integer_value(json_object_get(process, "pid"));

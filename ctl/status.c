@@ -69,8 +69,12 @@ static int run_status(const struct ctl *ctl, int count, char **words)
     json_t *status = ctl_ask_status(ctl);
     if (status == NULL)
         return CTL_FAILED;
+    bool same = json_is_true(json_object_get(status, "same_pids"));
     json_array_foreach(json_object_get(status, "processes"), i, process)
-        proc_add_usage(process, (int)json_integer_value(json_object_get(process, "pid")));
+    {
+        if (same)
+            proc_add_usage(process, (int)json_integer_value(json_object_get(process, "pid")));
+    }
     if (ctl->json) {
         json_dumpf(status, stdout, JSON_INDENT(2));
         putchar('\n');

@@ -228,6 +228,27 @@ static void check_two_listeners(struct config *config, const struct listener_con
                        b->name, a->place.file != NULL ? a->place.file : "-p", a->place.line);
 }
 
+/* One router and one authd hold one set of rules and users. */
+static void check_same_files(struct config *config)
+{
+    for (size_t i = 1; i < config->listener_count && config->per_listener_settings; i++) {
+        const struct listener_config *first = config->listeners[0];
+        const struct listener_config *listener = config->listeners[i];
+        if (!same_text(first->security.acl_file, listener->security.acl_file))
+            config_problem(config, LEVEL_ERROR, listener->place,
+                           "listener %s has another acl_file than listener %s, which is not "
+                           "supported: name one file for all, with rules by user, or run a second "
+                           "broker",
+                           listener->name, first->name);
+        if (listener->security.password_file != NULL && first->security.password_file != NULL &&
+            !same_text(first->security.password_file, listener->security.password_file))
+            config_problem(config, LEVEL_ERROR, listener->place,
+                           "listener %s has another password_file than listener %s, which is not "
+                           "supported: name one file for all, or run a second broker",
+                           listener->name, first->name);
+    }
+}
+
 static size_t worker_count(const struct listener_config *listener)
 {
     return listener->workers > 0 ? (size_t)listener->workers : 1;
@@ -312,6 +333,7 @@ void config_finish(struct config *config, const struct config_arguments *argumen
             check_two_listeners(config, config->listeners[j], config->listeners[i]);
     }
     check_workers(config);
+    check_same_files(config);
     check_identity(config);
     check_claimed_names(config);
     finish_log(config, arguments);

@@ -17,16 +17,14 @@
 
 enum { POLICY_FILE_MAX = 64 * 1024 * 1024 };
 
-void files_add(struct file_set *set, enum file_kind kind, unsigned listener, const char *name,
-               int fd)
+void files_add(struct file_set *set, enum file_kind kind, const char *name, int fd)
 {
     struct opened_file *files = realloc(set->files, (set->count + 1) * sizeof(*files));
     char *copy = strdup(name);
 
     VERIFY(files != NULL && copy != NULL);
     set->files = files;
-    files[set->count++] =
-        (struct opened_file){.kind = kind, .listener = listener, .name = copy, .fd = fd};
+    files[set->count++] = (struct opened_file){.kind = kind, .name = copy, .fd = fd};
 }
 
 void files_close(struct file_set *set)
@@ -97,8 +95,8 @@ static int sealed_copy(int fd, size_t size)
     return copy;
 }
 
-static bool open_policy(struct file_set *set, enum file_kind kind, unsigned listener,
-                        const char *what, const char *path)
+static bool open_policy(struct file_set *set, enum file_kind kind, const char *what,
+                        const char *path)
 {
     struct stat status;
     int copy = -1;
@@ -118,37 +116,36 @@ static bool open_policy(struct file_set *set, enum file_kind kind, unsigned list
     if (fd >= 0)
         close(fd);
     if (copy >= 0)
-        files_add(set, kind, listener, path, copy);
+        files_add(set, kind, path, copy);
     return copy >= 0;
 }
 
-static bool open_security(const struct security_config *security, unsigned listener,
-                          struct file_set *set)
+/* With per_listener_settings all that name a file name the same one. */
+static const struct security_config *with_files(const struct config *config, bool passwords)
 {
-    bool good = true;
-
-    if (security->acl_file != NULL)
-        good = open_policy(set, FILE_ACL, listener, "acl_file", security->acl_file);
-    if (security->password_file != NULL)
-        good &= open_policy(set, FILE_PASSWORD, listener, "password_file", security->password_file);
-    return good;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct security_config *security = &config->listeners[i]->security;
+        if ((passwords ? security->password_file : security->acl_file) != NULL)
+            return security;
+    }
+    return NULL;
 }
 
 bool files_open_policies(const struct config *config, struct file_set *set)
 {
+    const struct security_config *rules = with_files(config, false);
+    const struct security_config *users = with_files(config, true);
     bool good = true;
 
     *set = (struct file_set){0};
-    if (!config->per_listener_settings)
-        good = open_security(&config->security, LISTENERS_MAX, set);
-    for (unsigned i = 0; i < config->listener_count && config->per_listener_settings; i++)
-        good &= open_security(&config->listeners[i]->security, i, set);
+    if (rules != NULL)
+        good = open_policy(set, FILE_ACL, "acl_file", rules->acl_file);
+    if (users != NULL)
+        good &= open_policy(set, FILE_PASSWORD, "password_file", users->password_file);
     if (config->access_jwks_file != NULL)
-        good &= open_policy(set, FILE_JWKS, LISTENERS_MAX, "access_jwks_file",
-                            config->access_jwks_file);
+        good &= open_policy(set, FILE_JWKS, "access_jwks_file", config->access_jwks_file);
     if (config->jwt_jwks_file != NULL)
-        good &=
-            open_policy(set, FILE_JWT_JWKS, LISTENERS_MAX, "jwt_jwks_file", config->jwt_jwks_file);
+        good &= open_policy(set, FILE_JWT_JWKS, "jwt_jwks_file", config->jwt_jwks_file);
     if (!good)
         files_close(set);
     return good;

@@ -10,8 +10,7 @@
 
 struct opened_file {
     enum file_kind kind;
-    unsigned listener; /* whose it is; LISTENERS_MAX: every listener's */
-    char *name;        /* as configured */
+    char *name; /* as configured */
     int fd;
 };
 
@@ -29,6 +28,10 @@ bool files_open_policies(const struct config *config, struct file_set *set);
 bool files_open_store(const struct config *config, const struct identities *ids,
                       struct file_set *set);
 
+/* Opens the key or passphrase file by its name again, for a new persistd: the key may have been
+ * wrapped anew since. Where it cannot be opened, what was open stays. */
+void files_refresh_key(struct file_set *set);
+
 void files_close(struct file_set *set);
 
 /* The role that gets files of a kind. */
@@ -39,7 +42,6 @@ enum role files_role(enum file_kind kind);
 int files_open(const char *path, int flags, struct stat *status);
 
 /* Adds an open file, which the set owns from now on. */
-void files_add(struct file_set *set, enum file_kind kind, unsigned listener, const char *name,
-               int fd);
+void files_add(struct file_set *set, enum file_kind kind, const char *name, int fd);
 
 #endif

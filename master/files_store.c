@@ -112,7 +112,7 @@ static bool open_data_directory(const struct config *config, const struct identi
     bool good =
         ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty) : is_usable(fd, path);
     if (good)
-        files_add(set, FILE_DATA_DIRECTORY, LISTENERS_MAX, path, fd);
+        files_add(set, FILE_DATA_DIRECTORY, path, fd);
     else
         close(fd);
     return good;
@@ -132,7 +132,7 @@ static bool open_guard(const struct config *config, const struct identities *ids
                                          directory_is_empty(fd))
                           : is_usable(fd, config->rollback_guard);
     if (good)
-        files_add(set, FILE_ROLLBACK_GUARD, LISTENERS_MAX, config->rollback_guard, fd);
+        files_add(set, FILE_ROLLBACK_GUARD, config->rollback_guard, fd);
     else
         close(fd);
     return good;
@@ -151,4 +151,21 @@ bool files_open_store(const struct config *config, const struct identities *ids,
     if (!good)
         files_close(set);
     return good;
+}
+
+void files_refresh_key(struct file_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct opened_file *file = &set->files[i];
+        struct stat status;
+        if (file->kind != FILE_KEY && file->kind != FILE_PASSPHRASE)
+            continue;
+        int fd = files_open(file->name, O_RDONLY, &status);
+        if (fd >= 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
+            close(file->fd);
+            file->fd = fd;
+        } else if (fd >= 0) {
+            close(fd);
+        }
+    }
 }

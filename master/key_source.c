@@ -61,7 +61,7 @@ static bool open_secret(struct file_set *set, enum file_kind kind, const char *w
         log_error("%s %s can be read by others than its owner (mode %04o): chmod 600 %s", what,
                   path, status.st_mode & 07777, path);
     else {
-        files_add(set, kind, LISTENERS_MAX, path, fd);
+        files_add(set, kind, path, fd);
         log_info("the store is sealed with the %s %s", what, path);
         return true;
     }
@@ -75,7 +75,7 @@ static bool use_environment(struct file_set *set)
     int fd = fcntl(passphrase_fd, F_DUPFD_CLOEXEC, 0);
 
     VERIFY(fd >= 0);
-    files_add(set, FILE_PASSPHRASE, LISTENERS_MAX, PASSPHRASE_VARIABLE, fd);
+    files_add(set, FILE_PASSPHRASE, "the environment's " PASSPHRASE_VARIABLE, fd);
     log_info("the store is sealed with the passphrase of " PASSPHRASE_VARIABLE);
     return true;
 }

@@ -1,7 +1,7 @@
 /* bulkheadd, the master: starts, connects and watches the processes of the broker.
  * Holds the privileges of the start, the configuration, the listening sockets and the descriptors
  * of the files that others parse. Never reads what a client sent, and never waits for a child. */
-#include "common/child.h"
+#include "common/verify.h"
 #include "master/audit.h"
 #include "master/commands.h"
 #include "master/config_options.h"
@@ -93,10 +93,35 @@ static bool parse_arguments(int count, char **words, struct command_line *line, 
     return true;
 }
 
-static void report_problem(void *context, int level, const char *text)
+/* What there is to say about the configuration waits until the log is where it asks for. */
+struct problems {
+    struct {
+        int level;
+        char *text;
+    } * list;
+    size_t count;
+};
+
+static void collect_problem(void *context, int level, const char *text)
 {
-    (void)context;
-    log_output_write(level, "bulkheadd", 0, slice_text(text));
+    struct problems *problems = context;
+
+    problems->list = realloc(problems->list, (problems->count + 1) * sizeof(*problems->list));
+    VERIFY(problems->list != NULL);
+    problems->list[problems->count].level = level;
+    problems->list[problems->count++].text = strdup(text);
+}
+
+static void report_problems(struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++) {
+        if (problems->list[i].text != NULL)
+            log_output_write(problems->list[i].level, "bulkheadd", 0,
+                             slice_text(problems->list[i].text));
+        free(problems->list[i].text);
+    }
+    free(problems->list);
+    *problems = (struct problems){0};
 }
 
 static void on_stop_signal(struct ev_loop *loop, ev_signal *watcher, int revents)
@@ -189,27 +214,46 @@ static void describe_start(const struct master *m)
                    (double)m->config->commit_interval / 1000);
 }
 
+static bool write_pid_file(const char *path)
+{
+    int fd;
+
+    if (path == NULL)
+        return true;
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    bool good = fd >= 0 && dprintf(fd, "%d\n", getpid()) > 0;
+    if (!good)
+        log_error("pid_file %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
 /* Everything that can fail for a reason of the operator's, before the first child. */
 static int prepare(struct master *m, bool only_check)
 {
-    m->config = config_load(&m->arguments, report_problem, NULL);
+    struct problems problems = {0};
+
+    m->config = config_load(&m->arguments, collect_problem, &problems);
+    bool logging = m->config != NULL && (only_check || log_output_open(m->config));
+    report_problems(&problems);
     if (m->config == NULL)
         return EXIT_CONFIG;
-    if (!identities_decide(m->config, &m->identities) ||
+    if (!logging || !identities_decide(m->config, &m->identities) ||
         !files_open_policies(m->config, &m->policies))
         return EXIT_START;
     if (only_check) {
         puts("the configuration is good");
         return EXIT_SUCCESS;
     }
-    if (!log_output_open(m->config) || !process_find_executables(m))
+    if (!process_find_executables(m))
         return EXIT_START;
     describe_start(m);
     raise_descriptor_limit();
     if (!open_listeners(m) || !commands_open(m) ||
         !files_open_store(m->config, &m->identities, &m->store))
         return EXIT_START;
-    return EXIT_SUCCESS;
+    return write_pid_file(m->config->pid_file) ? EXIT_SUCCESS : EXIT_START;
 }
 
 static void clean_up(struct master *m)
@@ -217,6 +261,8 @@ static void clean_up(struct master *m)
     if (m->config == NULL)
         return;
     commands_close(m);
+    if (m->config->pid_file != NULL)
+        unlink(m->config->pid_file);
     for (size_t i = 0; i < m->config->listener_count; i++)
         listen_close(m->config->listeners[i], &m->sockets[i]);
     files_close(&m->policies);

@@ -95,6 +95,8 @@ static void schedule_restart(struct process *p)
 
 static void start_process(struct process *p)
 {
+    if (p->role == ROLE_PERSISTD && p->restarts > 0)
+        files_refresh_key(&p->master->store);
     if (!process_spawn(p)) {
         p->quick_deaths++;
         schedule_restart(p);
@@ -241,8 +243,7 @@ static void on_exit_event(struct ev_loop *loop, ev_child *watcher, int revents)
 {
     struct process *p = watcher->data;
     struct master *m = p->master;
-    bool expected = p->state == PROCESS_STOPPING && WIFEXITED(watcher->rstatus) &&
-                    WEXITSTATUS(watcher->rstatus) == 0;
+    bool expected = p->state == PROCESS_STOPPING && watcher->rstatus == 0;
     pid_t pid = p->pid;
 
     (void)revents;
