@@ -130,8 +130,10 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(blob, access_audience, TEXT_MAX)                                                             \
     F(blob, jwt_settings, TEXT_MAX) /* name value, one a line */
 
+/* listener: the one that the file is for (per_listener_settings); LISTENERS_MAX: all of them. */
 #define FIELDS_mc_file(F)                                                                          \
     F(u8, kind, FILE_KIND_COUNT - 1)                                                               \
+    F(u16, listener, LISTENERS_MAX)                                                                \
     F(blob, name, MQTT_STRING_MAX)
 
 /* A data channel to another process; the descriptor is the channel's end. Replaces the one that

@@ -228,23 +228,21 @@ static void check_two_listeners(struct config *config, const struct listener_con
                        b->name, a->place.file != NULL ? a->place.file : "-p", a->place.line);
 }
 
-/* One router and one authd hold one set of rules and users. */
-static void check_same_files(struct config *config)
+/* One authd holds one set of users. */
+static void check_same_users(struct config *config)
 {
-    for (size_t i = 1; i < config->listener_count && config->per_listener_settings; i++) {
-        const struct listener_config *first = config->listeners[0];
+    const struct listener_config *first = NULL;
+
+    for (size_t i = 0; i < config->listener_count; i++) {
         const struct listener_config *listener = config->listeners[i];
-        if (!same_text(first->security.acl_file, listener->security.acl_file))
-            config_problem(config, LEVEL_ERROR, listener->place,
-                           "listener %s has another acl_file than listener %s, which is not "
-                           "supported: name one file for all, with rules by user, or run a second "
-                           "broker",
-                           listener->name, first->name);
-        if (listener->security.password_file != NULL && first->security.password_file != NULL &&
-            !same_text(first->security.password_file, listener->security.password_file))
+        if (listener->security.password_file == NULL)
+            continue;
+        if (first == NULL)
+            first = listener;
+        if (!same_text(first->security.password_file, listener->security.password_file))
             config_problem(config, LEVEL_ERROR, listener->place,
                            "listener %s has another password_file than listener %s, which is not "
-                           "supported: name one file for all, or run a second broker",
+                           "supported: name one file for both, or run a second broker",
                            listener->name, first->name);
     }
 }
@@ -333,7 +331,7 @@ void config_finish(struct config *config, const struct config_arguments *argumen
             check_two_listeners(config, config->listeners[j], config->listeners[i]);
     }
     check_workers(config);
-    check_same_files(config);
+    check_same_users(config);
     check_identity(config);
     check_claimed_names(config);
     finish_log(config, arguments);

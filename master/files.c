@@ -24,7 +24,8 @@ void files_add(struct file_set *set, enum file_kind kind, const char *name, int 
 
     VERIFY(files != NULL && copy != NULL);
     set->files = files;
-    files[set->count++] = (struct opened_file){.kind = kind, .name = copy, .fd = fd};
+    files[set->count++] =
+        (struct opened_file){.kind = kind, .listener = LISTENERS_MAX, .name = copy, .fd = fd};
 }
 
 void files_close(struct file_set *set)
@@ -95,8 +96,8 @@ static int sealed_copy(int fd, size_t size)
     return copy;
 }
 
-static bool open_policy(struct file_set *set, enum file_kind kind, const char *what,
-                        const char *path)
+int files_open_policy(struct file_set *set, enum file_kind kind, unsigned listener,
+                      const char *what, const char *path, const char *name)
 {
     struct stat status;
     int copy = -1;
@@ -115,37 +116,48 @@ static bool open_policy(struct file_set *set, enum file_kind kind, const char *w
         log_error("%s %s: cannot copy it: %s", what, path, strerror(errno));
     if (fd >= 0)
         close(fd);
-    if (copy >= 0)
-        files_add(set, kind, path, copy);
-    return copy >= 0;
+    if (copy >= 0) {
+        files_add(set, kind, name, copy);
+        set->files[set->count - 1].listener = listener;
+    }
+    return copy;
 }
 
-/* With per_listener_settings all that name a file name the same one. */
-static const struct security_config *with_files(const struct config *config, bool passwords)
+static bool open_rules(struct file_set *set, unsigned listener, const char *path)
+{
+    if (path == NULL)
+        return true;
+    int copy = files_open_policy(set, FILE_ACL, listener, "acl_file", path, path);
+    return copy >= 0 && files_open_includes(set, listener, path, copy);
+}
+
+static bool open_one(struct file_set *set, enum file_kind kind, const char *what, const char *path)
+{
+    return path == NULL || files_open_policy(set, kind, LISTENERS_MAX, what, path, path) >= 0;
+}
+
+/* With per_listener_settings, all listeners that name one name the same. */
+static const char *password_file(const struct config *config)
 {
     for (size_t i = 0; i < config->listener_count; i++) {
-        const struct security_config *security = &config->listeners[i]->security;
-        if ((passwords ? security->password_file : security->acl_file) != NULL)
-            return security;
+        if (config->listeners[i]->security.password_file != NULL)
+            return config->listeners[i]->security.password_file;
     }
     return NULL;
 }
 
 bool files_open_policies(const struct config *config, struct file_set *set)
 {
-    const struct security_config *rules = with_files(config, false);
-    const struct security_config *users = with_files(config, true);
     bool good = true;
 
     *set = (struct file_set){0};
-    if (rules != NULL)
-        good = open_policy(set, FILE_ACL, "acl_file", rules->acl_file);
-    if (users != NULL)
-        good &= open_policy(set, FILE_PASSWORD, "password_file", users->password_file);
-    if (config->access_jwks_file != NULL)
-        good &= open_policy(set, FILE_JWKS, "access_jwks_file", config->access_jwks_file);
-    if (config->jwt_jwks_file != NULL)
-        good &= open_policy(set, FILE_JWT_JWKS, "jwt_jwks_file", config->jwt_jwks_file);
+    if (!config->per_listener_settings)
+        good = open_rules(set, LISTENERS_MAX, config->security.acl_file);
+    for (unsigned i = 0; i < config->listener_count && config->per_listener_settings; i++)
+        good &= open_rules(set, i, config->listeners[i]->security.acl_file);
+    good &= open_one(set, FILE_PASSWORD, "password_file", password_file(config));
+    good &= open_one(set, FILE_JWKS, "access_jwks_file", config->access_jwks_file);
+    good &= open_one(set, FILE_JWT_JWKS, "jwt_jwks_file", config->jwt_jwks_file);
     if (!good)
         files_close(set);
     return good;

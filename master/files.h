@@ -10,7 +10,8 @@
 
 struct opened_file {
     enum file_kind kind;
-    char *name; /* as configured */
+    unsigned listener; /* whose it is; LISTENERS_MAX: every listener's */
+    char *name;        /* as configured */
     int fd;
 };
 
@@ -41,7 +42,17 @@ enum role files_role(enum file_kind kind);
  * with errno when that fails. */
 int files_open(const char *path, int flags, struct stat *status);
 
-/* Adds an open file, which the set owns from now on. */
+/* Opens the files that an access file includes, and those that they include, named from its
+ * folder. The master looks for the names only; what the rules mean is the router's to read. */
+bool files_open_includes(struct file_set *set, unsigned listener, const char *acl_path, int acl_fd);
+
+/* Opens a file and adds a copy of it that does not change any more. what is its directive, for
+ * messages; path where it is; name how it is called to the child. Returns the copy, which the set
+ * owns, or -1 with the reason logged. */
+int files_open_policy(struct file_set *set, enum file_kind kind, unsigned listener,
+                      const char *what, const char *path, const char *name);
+
+/* Adds an open file for every listener, which the set owns from now on. */
 void files_add(struct file_set *set, enum file_kind kind, const char *name, int fd);
 
 #endif

@@ -255,7 +255,9 @@ void setup_files(struct process *p, const struct file_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct opened_file *file = &set->files[i];
-        struct mc_file message = {.kind = (uint8_t)file->kind, .name = slice_text(file->name)};
+        struct mc_file message = {.kind = (uint8_t)file->kind,
+                                  .listener = (uint16_t)file->listener,
+                                  .name = slice_text(file->name)};
         if (files_role(file->kind) == p->role)
             process_send(p, mc_file, &message, file->fd);
     }
