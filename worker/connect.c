@@ -102,12 +102,8 @@ static void refuse_connect(struct connection *c, enum connect_refusal refusal, u
     const char *why = "sent a malformed CONNECT";
 
     switch (refusal) {
-    case CONNECT_OLD_ANSWER:
+    case CONNECT_UNKNOWN_VERSION:
         c->version = MQTT_311;
-        why = "asked for an unknown protocol version";
-        break;
-    case CONNECT_NEW_ANSWER:
-        c->version = MQTT_5;
         why = "asked for an unknown protocol version";
         break;
     case CONNECT_CLOSE:

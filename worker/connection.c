@@ -18,7 +18,7 @@
 enum {
     NO_SLOT = UINT32_MAX,
     TABLE_MIN = 64,
-    LINGER_MS = 2000, /* how long a closed connection may take to take its last bytes */
+    LINGER_MS = 1000, /* how long a closed connection may take to take its last bytes */
 };
 
 void connection_table_init(struct connection_table *table)

@@ -61,10 +61,9 @@ struct connect_packet {
 /* How a CONNECT that cannot be served is answered. */
 enum connect_refusal {
     CONNECT_FINE,
-    CONNECT_CLOSE,      /* not MQTT at all: no answer [MQTT-3.1.2-1] */
-    CONNECT_OLD_ANSWER, /* an unknown version below 5: CONNACK 0x01 as in 3.1.1 */
-    CONNECT_NEW_ANSWER, /* an unknown version above 5: CONNACK 0x84 as in 5 */
-    CONNECT_MALFORMED,  /* the version is known, reason says what is wrong */
+    CONNECT_CLOSE,           /* not MQTT at all: no answer [MQTT-3.1.2-1] */
+    CONNECT_UNKNOWN_VERSION, /* answered as 3.1.1 asks: CONNACK 0x01 [MQTT-3.1.2-2] */
+    CONNECT_MALFORMED,       /* the version is known, reason says what is wrong */
 };
 
 /* Parses a CONNECT. scratch is where will properties are collected when they must be filtered; it

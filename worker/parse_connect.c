@@ -23,12 +23,12 @@ static enum connect_refusal read_version(struct cursor *c, struct connect_packet
         return CONNECT_CLOSE;
     if (slice_is(name, "MQIsdp")) {
         connect->version = MQTT_31;
-        return level == MQTT_31 ? CONNECT_FINE : CONNECT_OLD_ANSWER;
+        return level == MQTT_31 ? CONNECT_FINE : CONNECT_UNKNOWN_VERSION;
     }
     if (!slice_is(name, "MQTT"))
         return CONNECT_CLOSE;
     if (level != MQTT_311 && level != MQTT_5)
-        return level < MQTT_5 || level >= 0x80 ? CONNECT_OLD_ANSWER : CONNECT_NEW_ANSWER;
+        return CONNECT_UNKNOWN_VERSION;
     connect->version = level;
     return CONNECT_FINE;
 }

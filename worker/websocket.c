@@ -189,6 +189,11 @@ void websocket_flush(struct connection *c)
             connection_refuse(c, 0, slice_text(""), "broke the WebSocket framing");
         }
     }
+    if (ws->guard.ping_came && connection_is_open(c)) {
+        /* The library answers when it may write; what we have goes behind that. */
+        lws_callback_on_writable(ws->wsi);
+        return;
+    }
     if (!write_waiting(c)) {
         connection_lost(c, "cannot be written to");
         return;
@@ -283,6 +288,7 @@ static int on_library_event(struct lws *wsi, enum lws_callback_reasons reason, v
         on_receive(ws, in, len);
         break;
     case LWS_CALLBACK_SERVER_WRITEABLE:
+        ws->guard.ping_came = false;
         if (ws->connection != NULL)
             output_mark(ws->connection);
         break;

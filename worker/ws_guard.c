@@ -112,11 +112,12 @@ static uint16_t read_length(struct ws_guard *guard)
     return 0;
 }
 
-/* Counts a complete header of a data frame. */
-static uint16_t count_frame(struct ws_guard *guard)
+/* Notes a complete header. */
+static uint16_t note_frame(struct ws_guard *guard)
 {
     bool is_last = (guard->header[0] & FIN) != 0;
 
+    guard->ping_came |= opcode_of(guard) == OPCODE_PING;
     if (is_control(opcode_of(guard)))
         return 0;
     guard->empty_frames = guard->payload_left == 0 ? guard->empty_frames + 1 : 0;
@@ -151,7 +152,7 @@ static uint16_t header_byte(struct ws_guard *guard, uint8_t byte)
     if (violation != 0 || guard->header_len < size)
         return violation;
     guard->header_len = 0;
-    return count_frame(guard);
+    return note_frame(guard);
 }
 
 /* The codes that an endpoint may send (RFC 6455, 7.4). */

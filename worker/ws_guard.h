@@ -29,6 +29,7 @@ struct ws_guard {
     uint8_t header_len;     /* bytes of it that came */
     bool in_message;        /* a fragmented message is not complete */
     bool peer_closed;       /* a Close came; nothing may follow */
+    bool ping_came;         /* a PING came; cleared by whoever answers it */
     uint8_t close_len;
     uint8_t close[125]; /* the payload of a Close, unmasked */
 };
