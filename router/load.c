@@ -454,7 +454,8 @@ static void free_parts(struct load *load)
 
 void load_end(struct load *load)
 {
-    qsort(load->parts, load->count, sizeof(struct part *), by_order);
+    if (load->count > 0)
+        qsort(load->parts, load->count, sizeof(struct part *), by_order);
     for (size_t i = 0; i < load->count; i++)
         add_part(load, load->parts[i]);
     free_parts(load);
