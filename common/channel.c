@@ -122,12 +122,14 @@ void channel_flush(struct channel *ch)
 {
     if (!channel_is_open(ch))
         return;
+    /* Seen before the first send: who stopped for it waits for drained(), also when the peer reads
+     * so fast that the socket is never full. */
+    ch->was_congested |= channel_congested(ch);
     while (buf_len(&ch->out) > 0) {
         ssize_t sent = send(ch->fd, buf_head(&ch->out), buf_len(&ch->out), MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && errno == EAGAIN) {
-            ch->was_congested |= channel_congested(ch);
             ev_io_start(ch->loop, &ch->writable);
             return;
         }

@@ -138,6 +138,20 @@ Test(channel, a_paused_reader_holds_the_writer_back, .init = open_pair, .timeout
     TURN_UNTIL(right.frames == 50 && left.drained == 1);
 }
 
+/* Producers stop at the high mark, whether or not the socket takes everything at once. */
+Test(channel, congestion_that_one_write_ends_is_reported, .init = open_pair, .timeout = 10)
+{
+    static uint8_t payload[70000];
+    struct wr_publish publish = {.topic = slice_text("t"),
+                                 .payload = slice_of(payload, sizeof(payload))};
+
+    wr_publish_encode(&left.channel.out, &publish);
+    cr_assert(channel_congested(&left.channel));
+    channel_flush(&left.channel);
+    cr_assert_not(channel_congested(&left.channel));
+    cr_assert_eq(left.drained, 1);
+}
+
 Test(channel, both_directions_full_do_not_block, .init = open_pair, .timeout = 30)
 {
     static uint8_t payload[200000];
