@@ -29,6 +29,7 @@ struct client {
     bool durable;         /* keeps its session: clean session or clean start is off */
     bool session_present; /* as CONNACK said */
     uint16_t receive_maximum;
+    uint16_t subscribes; /* sent so far; makes their packet ids */
     uint64_t opened_ns;
     struct bytes out;    /* to be sent */
     struct bytes held;   /* received, not yet a whole frame or packet */

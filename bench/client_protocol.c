@@ -77,8 +77,10 @@ void client_greet(struct client *client)
 void client_subscribe(struct client *client, const char *const *filters, unsigned count,
                       uint8_t qos)
 {
-    mqtt_write_subscribe(packet_buffer(client), client->engine->options->version, 65535, filters,
-                         count, qos);
+    /* Counted down from the top, publications having the ids below their window. */
+    uint16_t packet_id = (uint16_t)(UINT16_MAX - client->subscribes++);
+    mqtt_write_subscribe(packet_buffer(client), client->engine->options->version, packet_id,
+                         filters, count, qos);
     end_packet(client);
 }
 
