@@ -14,6 +14,14 @@
 
 #include <stdlib.h>
 
+/* Bytes that a CONNACK may have. */
+enum {
+    CONNACK_REFUSING = 5,    /* of MQTT 5, without properties */
+    CONNACK_NUMBERS = 23,    /* every property with a number in it */
+    ASSIGNED_ID_DIGITS = 32, /* behind auto_id_prefix */
+    ASSIGNED_ID_HEADER = 5,  /* its property's, and longer lengths */
+};
+
 /* The CONNECT packet, kept until the verdict: a new authd must be asked again. */
 struct pending_connect {
     uint32_t len;
@@ -96,6 +104,16 @@ static void announce(struct connection *c, const struct connect_packet *connect)
     c->is_announced = true;
 }
 
+/* Whether the client's Maximum Packet Size leaves room for the CONNACK that it will get. */
+static bool connack_fits(const struct connection *c, const struct connect_packet *connect)
+{
+    size_t most = CONNACK_REFUSING + CONNACK_NUMBERS;
+
+    if (connect->client_id.len == 0)
+        most += ASSIGNED_ID_HEADER + c->listener->settings.auto_id_prefix.len + ASSIGNED_ID_DIGITS;
+    return connect->max_packet_size == 0 || most <= connect->max_packet_size;
+}
+
 /* What a CONNECT that cannot be parsed to its end gets. */
 static void refuse_connect(struct connection *c, enum connect_refusal refusal, uint8_t reason)
 {
@@ -138,6 +156,11 @@ void on_connect(struct connection *c, const struct packet *packet)
     c->wants_problem_information = connect.request_problem;
     if (refusal != CONNECT_FINE) {
         refuse_connect(c, refusal, reason);
+        return;
+    }
+    if (!connack_fits(c, &connect)) { /* [MQTT-3.1.2-24] */
+        connection_refuse(c, connect.max_packet_size < CONNACK_REFUSING ? 0 : REASON_UNSPECIFIED,
+                          slice_text(""), "takes no packet as long as its CONNACK");
         return;
     }
     if (connect.has_authentication_method) { /* [MQTT-4.12.0-1] */

@@ -3,6 +3,7 @@ import pytest
 
 from lib import mqtt_packets as mqtt
 from lib.mqtt_packets import PROPERTIES, Will
+from lib.transport import StreamClosed
 
 # Which properties a client may put where.
 ALLOWED = {
@@ -24,6 +25,10 @@ ALLOWED = {
 }
 VALUES = {"byte": 1, "u16": 1, "u32": 1, "varint": 1, "text": "text", "binary": b"\0\xff",
           "pair": ("k", "v")}
+
+
+def some_value(name):
+    return 1000 if name == "maximum_packet_size" else VALUES[PROPERTIES[name][1]]
 
 
 def build(where, topic, properties):
@@ -65,8 +70,6 @@ def outcome(broker, where, topic, properties):
                 client.acknowledge(mqtt.PUBREC, client_id)
                 client.expect(mqtt.PUBREL)
             client.send(mqtt.acknowledge(getattr(mqtt, where), client_id, 0, properties))
-            if where == "PUBREC":
-                pass
         elif where == "PUBREL":
             client.send_publish(topic, "x", qos=2, packet_id=1)
             client.expect(mqtt.PUBREC)
@@ -98,7 +101,7 @@ def outcome(broker, where, topic, properties):
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_property_in_packet(broker, topic, where, name):
     """Allowed ones are taken, all others are a protocol error (or malformed)."""
-    value = VALUES[PROPERTIES[name][1]]
+    value = some_value(name)
     properties = [(name, value)]
     if name == "authentication_data":
         properties.append(("authentication_method", "unknown"))
@@ -117,7 +120,7 @@ def test_property_in_packet(broker, topic, where, name):
                                         for name in sorted(names) if name != "user_property"])
 def test_property_twice(broker, topic, where, name):
     """Every one but the user property may appear only once."""
-    value = VALUES[PROPERTIES[name][1]]
+    value = some_value(name)
     properties = [(name, value), (name, value)]
     if name == "authentication_data":
         properties.append(("authentication_method", "unknown"))
@@ -315,17 +318,28 @@ def test_dropped_for_size_leaves_the_window(broker, topic):
     small.receive(topic, "fits")
 
 
-def test_tiny_maximum_packet_size(broker, topic):
-    """Whatever does not fit is left out, even reasons and properties; the broker never exceeds."""
-    client = broker.client(topic)
-    client.send(mqtt.connect(topic, properties_={"maximum_packet_size": 5}))
+@pytest.mark.parametrize("size", [1, 4, 5, 16, 27])
+@pytest.mark.parametrize("name", ["", "named"])
+def test_tiny_maximum_packet_size(broker, size, name):
+    """[MQTT-3.1.2-24] holds for CONNACK too: a client that has no room for it is refused."""
+    client = broker.client(name)
+    client.send(mqtt.connect(name, properties_={"maximum_packet_size": size}))
     try:
         while True:
-            packet = client.next_packet(2)
-            assert len(packet.raw) + 2 <= 5, packet
-    except Exception as error:
-        if isinstance(error, AssertionError):
-            raise
+            packet = client.next_packet()
+            assert len(packet.raw) + 2 <= size and packet.reason >= 0x80, packet
+    except StreamClosed:
+        pass
+
+
+def test_small_maximum_packet_size(broker, topic):
+    """Whatever more does not fit is left out, and the client works."""
+    client = broker.connect(topic, properties={"maximum_packet_size": 40})
+    client.subscribe((topic, 1))
+    packet_id = client.send_publish(topic, "fits", qos=1)
+    client.exchange(sent=[packet_id], messages=1)
+    client.send(b"\x00\x00")
+    assert len(client.expect_closed().raw) + 2 <= 40
 
 
 def test_server_maximum_packet_size(new_broker, topic):
