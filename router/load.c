@@ -171,7 +171,8 @@ static bool take_part(struct load *load, const struct pr_record *m)
     if (m->kind == RECORD_QUEUED)
         part->sequence = cursor_u64(&key);
     memcpy(part->bytes, m->key.data, m->key.len);
-    memcpy(part->bytes + m->key.len, m->value.data, m->value.len);
+    if (m->value.len > 0)
+        memcpy(part->bytes + m->key.len, m->value.data, m->value.len);
     if (load->count == load->capacity) {
         load->capacity = load->capacity == 0 ? PARTS_MIN : load->capacity * 2;
         load->parts = reallocarray(load->parts, load->capacity, sizeof(struct part *));
@@ -289,7 +290,8 @@ static bool add_queued(struct load *load, struct numbered *owner, const struct p
     if (message == NULL)
         return false;
     out->next_sequence = record.sequence;
-    memcpy(identifiers, record.identifiers, record.identifier_count * sizeof(uint32_t));
+    if (record.identifier_count > 0)
+        memcpy(identifiers, record.identifiers, record.identifier_count * sizeof(uint32_t));
     bool again = record.sequence < owner->sent_through || owner->doubtful > 0;
     owner->doubtful -= owner->doubtful > 0;
     uint8_t flags = (uint8_t)(record.flags | OUT_STORED | (again ? OUT_DUP : 0) |
