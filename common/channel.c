@@ -145,6 +145,9 @@ void channel_flush(struct channel *ch)
         ch->was_congested = false;
         if (ch->handlers->drained != NULL)
             ch->handlers->drained(ch->context);
+        /* What it produced must not wait for an event that may be long in coming. */
+        if (channel_is_open(ch) && buf_len(&ch->out) > 0)
+            ev_io_start(ch->loop, &ch->writable);
     }
 }
 

@@ -9,8 +9,9 @@
 struct side {
     struct channel channel;
     unsigned frames, turns, drained;
-    unsigned refuse_after; /* 0: never */
-    unsigned pause_after;  /* 0: never */
+    unsigned refuse_after;      /* 0: never */
+    unsigned pause_after;       /* 0: never */
+    unsigned more_when_drained; /* messages to send from the handler */
     size_t bytes;
     const char *why; /* set when closed */
 };
@@ -37,9 +38,18 @@ static void on_closed(void *context, const char *why)
     ((struct side *)context)->why = why;
 }
 
+static void queue_ack(struct side *side)
+{
+    struct wr_ack ack = {.conn = 1, .packet = 4, .packet_id = 2};
+    wr_ack_encode(&side->channel.out, &ack);
+}
+
 static void on_drained(void *context)
 {
-    ((struct side *)context)->drained++;
+    struct side *side = context;
+    side->drained++;
+    for (; side->more_when_drained > 0; side->more_when_drained--)
+        queue_ack(side);
 }
 
 static const struct channel_handlers handlers = {
@@ -65,12 +75,6 @@ static void open_pair(void)
         channel_flush(&right.channel);                                                             \
         ev_run(loop, EVRUN_NOWAIT);                                                                \
     }
-
-static void queue_ack(struct side *side)
-{
-    struct wr_ack ack = {.conn = 1, .packet = 4, .packet_id = 2};
-    wr_ack_encode(&side->channel.out, &ack);
-}
 
 Test(channel, frames_of_one_write_are_one_turn, .init = open_pair, .timeout = 10)
 {
@@ -150,6 +154,20 @@ Test(channel, congestion_that_one_write_ends_is_reported, .init = open_pair, .ti
     channel_flush(&left.channel);
     cr_assert_not(channel_congested(&left.channel));
     cr_assert_eq(left.drained, 1);
+}
+
+/* A producer that fills the channel again when it is drained is not left until the next event. */
+Test(channel, what_is_sent_when_drained_leaves_by_itself, .init = open_pair, .timeout = 10)
+{
+    static uint8_t payload[70000];
+    struct wr_publish publish = {.topic = slice_text("t"),
+                                 .payload = slice_of(payload, sizeof(payload))};
+
+    left.more_when_drained = 3;
+    wr_publish_encode(&left.channel.out, &publish);
+    channel_flush(&left.channel);
+    while (right.frames < 4)
+        ev_run(loop, EVRUN_ONCE);
 }
 
 Test(channel, both_directions_full_do_not_block, .init = open_pair, .timeout = 30)
