@@ -34,7 +34,8 @@ static void *copy_texts(struct mc_listener *settings)
     VERIFY(block != NULL);
     uint8_t *at = block;
     for (size_t i = 0; i < count; i++) {
-        memcpy(at, texts[i]->data, texts[i]->len);
+        if (texts[i]->len > 0)
+            memcpy(at, texts[i]->data, texts[i]->len);
         texts[i]->data = at;
         at += texts[i]->len;
     }

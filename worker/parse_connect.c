@@ -84,12 +84,12 @@ static void take_property(const struct property *property, struct connect_packet
 static uint8_t read_properties(struct cursor *c, struct connect_packet *connect)
 {
     struct slice properties = packet_properties(c);
-    struct property_reader reader = property_reader_of(properties, MQTT_CONNECT);
     struct property property;
     bool has_data = false;
 
     if (c->failed)
         return REASON_MALFORMED_PACKET;
+    struct property_reader reader = property_reader_of(properties, MQTT_CONNECT);
     while (property_next(&reader, &property)) {
         take_property(&property, connect);
         has_data |= property.id == PROPERTY_AUTHENTICATION_DATA;
