@@ -177,6 +177,7 @@ struct config *config_load_text(const char *name, const char *text, size_t len,
 {
     struct config *config = config_new(report, context);
 
+    config->include_depth = 1;
     read_text(config, config_text(config, name), text, len);
     return config_end(config, arguments);
 }

@@ -192,7 +192,7 @@ struct config *config_load(const struct config_arguments *arguments, config_repo
                            void *context);
 
 /* The same for a text that is already in memory, which is called `name` in messages; nothing is
- * read from disk but include_dir. For tests and fuzzing. */
+ * read from disk, so include_dir is an error. For tests and fuzzing. */
 struct config *config_load_text(const char *name, const char *text, size_t len,
                                 const struct config_arguments *arguments, config_report_fn *report,
                                 void *context);

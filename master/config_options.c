@@ -52,6 +52,7 @@
 #define RANGE(low, high) .min = (low), .max = (high)
 #define OWN              .own = true
 #define LIVE             .live = true
+#define MAX_NAME         .max = NAME_MAX_BYTES
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 
@@ -127,7 +128,7 @@ const struct option config_options[] = {
          .help = "The access rules. Without one, whoever may connect may do everything."),
     BOOL("allow_zero_length_clientid", AT_SECURITY(allow_zero_length_clientid), .value = "true",
          .help = "Let clients ask for a client id made by the broker."),
-    TEXT("auto_id_prefix", AT_SECURITY(auto_id_prefix), .value = "auto-",
+    TEXT("auto_id_prefix", AT_SECURITY(auto_id_prefix), .value = "auto-", MAX_NAME,
          .help = "How the client ids made by the broker begin."),
     BOOL("protected", AT(protected_mode), .value = "false", OWN,
          .help = "Authentication is required, the first level of every topic is the user's name, "
@@ -147,7 +148,7 @@ const struct option config_options[] = {
     TIME("auth_failure_delay", AT(auth_failure_delay), .value = "1s", RANGE(0, MINUTE), OWN,
          .help = "Delay after a wrong password, doubled for each further one of the same address "
                  "or user."),
-    TEXT("access_team", AT(access_team), OWN,
+    TEXT("access_team", AT(access_team), OWN, MAX_NAME,
          .help = "Name of the Cloudflare Access team whose tokens identify clients."),
     LINES("access_audience", AT(access_audience), OWN,
           .help = "Audience tags that an Access token must have, one of them."),
@@ -155,10 +156,11 @@ const struct option config_options[] = {
          .help = "The team's public keys (JWKS)."),
     TEXT("jwt_jwks_file", AT(jwt_jwks_file), OWN, LIVE,
          .help = "Public keys (JWKS) of the tokens that clients may use as passwords."),
-    TEXT("jwt_issuer", AT(jwt_issuer), OWN, .help = "Issuer that such a token must name."),
-    LINES("jwt_audience", AT(jwt_audience), OWN,
+    TEXT("jwt_issuer", AT(jwt_issuer), OWN, MAX_NAME,
+         .help = "Issuer that such a token must name."),
+    LINES("jwt_audience", AT(jwt_audience), OWN, .max = 2000,
           .help = "Audiences that such a token must have, one of them."),
-    TEXT("jwt_user_claim", AT(jwt_user_claim), OWN, .value = "sub",
+    TEXT("jwt_user_claim", AT(jwt_user_claim), OWN, MAX_NAME, .value = "sub",
          .help = "The claim that is the user name."),
 
     SECTION("Limits and queues"),

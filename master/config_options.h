@@ -40,7 +40,7 @@ struct option {
     enum option_scope scope;
     size_t offset;       /* of the field in its structure */
     const char *value;   /* the default as it would be written; NULL: none */
-    int64_t min, max;    /* of numbers, in the unit that is stored */
+    int64_t min, max;    /* of numbers, in the unit that is stored; max of texts: bytes */
     const char *choices; /* separated by | */
     option_handler *handle;
     bool own;    /* Bulkhead's: a plain mosquitto.conf does not have it */

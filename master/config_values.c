@@ -185,6 +185,11 @@ static void store_lines(struct config *config, char **field, const char *value)
     }
 }
 
+static size_t text_bound(const struct option *option)
+{
+    return option->max > 0 ? (size_t)option->max : TEXT_VALUE_MAX;
+}
+
 /* What a good value looks like, for the message about a bad one. */
 static void describe(const struct option *option, char *problem, size_t size)
 {
@@ -201,7 +206,7 @@ static void describe(const struct option *option, char *problem, size_t size)
     const char *kind = option->type <= OPTION_SET ? kinds[option->type] : NULL;
 
     if (option->type == OPTION_TEXT || option->type == OPTION_LINES)
-        snprintf(problem, size, "is longer than %d bytes", TEXT_VALUE_MAX);
+        snprintf(problem, size, "is longer than %zu bytes", text_bound(option));
     else if (option->type == OPTION_CHOICE || option->type == OPTION_SET)
         snprintf(problem, size, "must be %s %s", kind, option->choices);
     else if (option->type == OPTION_BOOL || option->type == OPTION_EXPIRATION)
@@ -242,11 +247,11 @@ bool config_value_store(struct config *config, const struct option *option, void
         break;
     case OPTION_TEXT:
         *(char **)field = config_text(config, value);
-        good = strlen(value) <= TEXT_VALUE_MAX;
+        good = strlen(value) <= text_bound(option);
         break;
     case OPTION_LINES:
         store_lines(config, field, value);
-        good = *(char **)field != NULL && strlen(*(char **)field) <= TEXT_VALUE_MAX;
+        good = *(char **)field != NULL && strlen(*(char **)field) <= text_bound(option);
         break;
     default:
         VERIFY(!"a value of this type is stored by its handler");
