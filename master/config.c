@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONFIG_FILE_MAX = 4 * 1024 * 1024 };
+enum { CONFIG_FILE_MAX = 4 * 1024 * 1024, ERRORS_MAX = 100 };
 
 struct config_text {
     struct config_text *next;
@@ -108,6 +108,10 @@ static void read_text(struct config *config, const char *name, const char *text,
         *end = '\0';
         place.line++;
         read_line(config, place, line, (size_t)(end - line));
+        if (config->errors >= ERRORS_MAX) {
+            config_problem(config, LEVEL_ERROR, place, "too many errors: the rest is not read");
+            break;
+        }
         line = end + 1;
     }
     free(copy);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NEAREST_MAX = 20 };
+
 static size_t option_index(const struct option *option)
 {
     return (size_t)(option - config_options);
@@ -13,7 +15,8 @@ static size_t option_index(const struct option *option)
 
 static void complain_unknown(struct config *config, struct config_place place, const char *name)
 {
-    const char *nearest = config_option_nearest(name);
+    /* a file of something else gets no advice on each of its lines */
+    const char *nearest = config->errors < NEAREST_MAX ? config_option_nearest(name) : NULL;
 
     if (nearest != NULL)
         config_problem(config, LEVEL_ERROR, place, "unknown directive '%.64s'; did you mean '%s'?",

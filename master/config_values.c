@@ -60,7 +60,10 @@ const char *config_option_nearest(const char *name)
     size_t least = 2 + strnlen(name, NAME_COMPARED) / 4;
 
     for (size_t i = 0; i < config_option_count; i++) {
-        if (config_options[i].type == OPTION_SECTION || config_options[i].type == OPTION_REFUSED)
+        size_t longer = strlen(config_options[i].name);
+        size_t shorter = strnlen(name, NAME_COMPARED);
+        if (config_options[i].type == OPTION_SECTION || config_options[i].type == OPTION_REFUSED ||
+            (longer > shorter ? longer - shorter : shorter - longer) >= least)
             continue;
         size_t distance = edit_distance(name, config_options[i].name);
         if (distance < least) {
