@@ -64,7 +64,8 @@ static int connect_somewhere(const struct ctl *ctl)
 {
     const char *named = ctl->socket != NULL ? ctl->socket : getenv("BULKHEAD_CONTROL_SOCKET");
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    char places[3][512] = {"/run/bulkhead/control.sock"};
+    char places[3][512];
+    bool refused = false;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
@@ -76,19 +77,18 @@ static int connect_somewhere(const struct ctl *ctl)
         close(fd);
         return -1;
     }
-    snprintf(places[1], sizeof(places[1]), "%.400s/bulkhead/control.sock",
+    /* a user's own broker before the machine's */
+    snprintf(places[0], sizeof(places[0]), "%.400s/bulkhead/control.sock",
              runtime != NULL ? runtime : "");
-    snprintf(places[2], sizeof(places[2]), "/tmp/bulkhead-%u/control.sock", geteuid());
-    for (int i = 0; i < 3; i++) {
-        if ((i == 0 || is_ours(places[i])) && connect_to(places[i], fd))
+    snprintf(places[1], sizeof(places[1]), "/tmp/bulkhead-%u/control.sock", geteuid());
+    snprintf(places[2], sizeof(places[2]), "/run/bulkhead/control.sock");
+    for (int i = geteuid() == 0 ? 2 : 0; i < 3; i++) {
+        if ((i == 2 || is_ours(places[i])) && connect_to(places[i], fd))
             return fd;
-        if (errno == EACCES) {
-            ctl_fail("only root may use %s", places[i]);
-            close(fd);
-            return -1;
-        }
+        refused |= i == 2 && errno == EACCES;
     }
-    ctl_fail("no running broker was found; name its control socket with -s");
+    ctl_fail(refused ? "the broker of this machine is root's: run this as root"
+                     : "no running broker was found; name its control socket with -s");
     close(fd);
     return -1;
 }

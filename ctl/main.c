@@ -39,13 +39,15 @@ static void print_forms(FILE *out, const struct subcommand *command)
 
 static void print_usage(FILE *out)
 {
-    fputs("bulkheadctl " BULKHEAD_VERSION ", the operator's side of Bulkhead\n\n"
-          "usage: bulkheadctl [-s SOCKET] [--json] COMMAND ...\n"
-          "  -s SOCKET   the broker's control socket; else $BULKHEAD_CONTROL_SOCKET, or the first\n"
-          "              that exists of /run/bulkhead/control.sock,\n"
-          "              $XDG_RUNTIME_DIR/bulkhead/control.sock, /tmp/bulkhead-UID/control.sock\n"
-          "  --json      print JSON where there is any\n\n",
-          out);
+    fputs(
+        "bulkheadctl " BULKHEAD_VERSION ", the operator's side of Bulkhead\n\n"
+        "usage: bulkheadctl [-s SOCKET] [--json] COMMAND ...\n"
+        "  -s SOCKET   the broker's control socket; else $BULKHEAD_CONTROL_SOCKET; else root's is\n"
+        "              /run/bulkhead/control.sock, that of others the first there is of\n"
+        "              $XDG_RUNTIME_DIR/bulkhead/control.sock, /tmp/bulkhead-UID/control.sock\n"
+        "              and root's\n"
+        "  --json      print JSON where there is any\n\n",
+        out);
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++) {
         print_forms(out, subcommands[i]);
         fprintf(out, "      %s\n", subcommands[i]->summary);
