@@ -119,6 +119,14 @@ static bool refuse(struct router *r, struct connection *c, const struct wr_publi
     return true;
 }
 
+/* message_size_limit: unlike max_packet_size it is no part of what CONNACK promises. */
+static bool is_too_large(const struct router *r, const struct connection *c,
+                         const struct wr_publish *m)
+{
+    uint32_t limit = r->listeners[c->listener].message_size_limit;
+    return limit != 0 && m->payload.len > limit;
+}
+
 /* Too much waits for the disk. A client that cannot be told is not read for a while. */
 static bool is_held_back(struct router *r, struct connection *c, const struct wr_publish *m)
 {
@@ -233,7 +241,7 @@ bool on_wr_publish(struct worker_link *link, const struct wr_publish *m)
         return break_off(r, c, REASON_TOPIC_NAME_INVALID);
     if (verdict == TOPIC_DENIED)
         return refuse(r, c, m, REASON_NOT_AUTHORIZED);
-    if (is_held_back(r, c, m))
+    if (is_too_large(r, c, m) || is_held_back(r, c, m))
         return refuse(r, c, m, REASON_QUOTA_EXCEEDED);
     accept(r, c, m, topic);
     return true;
