@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from . import document, plot, report, runs
-from .brokers import BUILD, KINDS
+from .brokers import BUILD, KINDS, end_cleanly
 from .scenarios import BY_KEY, SCENARIOS
 from .verdict import Results
 
@@ -73,6 +73,7 @@ def measure(options, extra):
 
 
 def main():
+    end_cleanly()
     options = arguments()
     extra = generator_arguments(options)
     if options.source:

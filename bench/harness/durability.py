@@ -153,6 +153,7 @@ def rows(figures, options):
 
 
 def main():
+    brokers.end_cleanly()
     options = arguments()
     if options.quick:
         options.stored, options.messages, options.seconds = 10000, 10000, 1

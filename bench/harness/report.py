@@ -80,7 +80,7 @@ def write(results, scenarios, names, repeats):
                       any(results.ran(s.key, name) for name in names)]
               for group in ("flow", "open", "connect", "idle")}
     versions = "; ".join(KINDS[name].version() for name in brokers)
-    parts = [f"{machine()}. {versions}. Medians of {repeats} runs, the brokers taking turns; "
+    parts = [f"{machine()}. {versions}. Medians of {repeats} run(s), the brokers taking turns; "
              f"~ marks figures whose runs differ by more than {NOISY:.0%} (noise).\n",
              "![CPU seconds for a million messages](performance.svg)\n"]
     if "bulkhead" in names:

@@ -94,7 +94,7 @@ SCENARIOS = [
 ]
 def workers(count):
     """The same traffic on more worker processes, for what more cores bring."""
-    return flow(f"workers-{count}", f"50 pairs, QoS 0, burst 25, {count} workers", "pairs",
+    return flow(f"workers-{count}", f"50 pairs, QoS 0, burst 25, workers {count}", "pairs",
                 relay=False, only=("bulkhead",), options={"bulkhead": f"workers {count}"})
 
 
