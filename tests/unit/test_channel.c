@@ -64,8 +64,8 @@ static void open_pair(void)
     loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     left = right = (struct side){0};
-    channel_open(&left.channel, loop, fds[0], 64 * 1024, &handlers, &left);
-    channel_open(&right.channel, loop, fds[1], 64 * 1024, &handlers, &right);
+    channel_open(&left.channel, loop, fds[0], 65536, &handlers, &left);
+    channel_open(&right.channel, loop, fds[1], 65536, &handlers, &right);
 }
 
 /* Turns the loop until the condition holds; a test's own time limit is the deadline. */
