@@ -35,6 +35,7 @@ static void forget_pending(struct connection *c)
     explicit_bzero(c->pending->body, c->pending->len);
     free(c->pending);
     c->pending = NULL;
+    websocket_forget_token(c);
 }
 
 static void ask_authd(struct connection *c, const struct connect_packet *connect)
@@ -216,8 +217,8 @@ void connect_abandon(struct connection *c)
     forget_pending(c);
 }
 
-/* What this client is told of the server's limits. */
-static void answer(struct connection *c, const struct rw_connack *m)
+/* What this client is told of the server's limits; false when it takes no packet that long. */
+static bool answer(struct connection *c, const struct rw_connack *m)
 {
     const struct mc_listener *settings = &c->listener->settings;
     struct connack connack = {
@@ -241,9 +242,9 @@ static void answer(struct connection *c, const struct rw_connack *m)
         connack.reason_string = m->reason_string;
     if (c->max_packet_in < MQTT_PACKET_MAX)
         connack.max_packet_size = c->max_packet_in;
+    size_t before = buf_len(&c->out);
     encode_connack(&c->out, c->version, &connack);
-    connection_worker(c)->counters.packets_sent++;
-    output_mark(c);
+    return output_answer(c, before);
 }
 
 bool connect_decide(struct connection *c, const struct rw_connack *m)
@@ -256,9 +257,9 @@ bool connect_decide(struct connection *c, const struct rw_connack *m)
                 ? m->max_packet_size
                 : c->listener->max_packet_size;
     }
-    answer(c, m);
-    if (m->reason != 0) {
-        connection_end(c, m->reason);
+    bool told = answer(c, m);
+    if (!told || m->reason != 0) {
+        connection_end(c, m->reason != 0 ? m->reason : REASON_PACKET_TOO_LARGE);
         return true;
     }
     if ((m->flags & CONNACK_KEEPALIVE) != 0)

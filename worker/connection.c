@@ -216,6 +216,7 @@ void connection_refuse(struct connection *c, uint8_t reason, struct slice text, 
         c->close_code = close_code_for(reason);
     if (!c->wants_problem_information)
         text.len = 0;
+    size_t before = buf_len(&c->out);
     if (c->state == STATE_ACTIVE && c->version == MQTT_5 && reason != 0) {
         if (text.len + PACKET_HEADER_MAX + 8 > c->max_packet_out)
             text.len = 0;
@@ -224,6 +225,7 @@ void connection_refuse(struct connection *c, uint8_t reason, struct slice text, 
         struct connack connack = {.reason = reason, .reason_string = text};
         encode_connack(&c->out, c->version, &connack);
     }
+    output_answer(c, before);
     connection_end(c, reason);
 }
 

@@ -156,8 +156,7 @@ static bool may_read(struct connection *c)
     return false;
 }
 
-/* Passes what was read to whoever expects it in this state. */
-static void take(struct connection *c, struct slice data)
+void input_take(struct connection *c, struct slice data)
 {
     switch (c->state) {
     case STATE_PROXY:
@@ -189,7 +188,7 @@ void input_readable(struct connection *c)
         return;
     }
     worker->counters.bytes_received += (uint64_t)got;
-    take(c, slice_of(worker->read_buffer, (size_t)got));
+    input_take(c, slice_of(worker->read_buffer, (size_t)got));
 }
 
 void input_continue(struct connection *c)

@@ -15,7 +15,10 @@ enum {
 /* The socket is readable: reads and handles one buffer full. */
 void input_readable(struct connection *c);
 
-/* Handles bytes that the client sent; what cannot be handled yet is kept. */
+/* Passes bytes from the socket to whoever expects them in the connection's state. */
+void input_take(struct connection *c, struct slice data);
+
+/* Handles MQTT bytes that the client sent; what cannot be handled yet is kept. */
 void input_feed(struct connection *c, struct slice data);
 
 /* Keeps bytes for later, in c->in. The memory that strangers take is bounded: it may cost the

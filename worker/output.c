@@ -7,6 +7,29 @@
 #include <string.h>
 #include <sys/socket.h>
 
+bool output_answer(struct connection *c, size_t before)
+{
+    size_t size = buf_len(&c->out) - before;
+
+    if (size == 0)
+        return true;
+    if (size > c->max_packet_out) {
+        c->out.tail -= size;
+        return false;
+    }
+    connection_worker(c)->counters.packets_sent++;
+    output_mark(c);
+    return true;
+}
+
+void output_must_answer(struct connection *c, size_t before)
+{
+    if (!output_answer(c, before)) {
+        connection_refuse(c, REASON_PACKET_TOO_LARGE, slice_text(""),
+                          "takes no packets of the size that it needs");
+    }
+}
+
 /* Sends what waits; false when the socket is broken. */
 static bool send_waiting(struct connection *c)
 {

@@ -22,6 +22,14 @@ static inline bool output_is_full(const struct connection *c)
     return buf_len(&c->out) > connection_worker(c)->client_buffer;
 }
 
+/* An answer was encoded into out, which held `before` bytes then: it will be sent if the client
+ * takes packets of that size; else it is taken back, and false returned [MQTT-3.1.2-24]. */
+bool output_answer(struct connection *c, size_t before);
+
+/* As output_answer(), for answers without which the client cannot go on: its connection is ended.
+ */
+void output_must_answer(struct connection *c, size_t before);
+
 /* Writes to all marked connections, closes those that are ending and frees those that are gone. */
 void output_flush(struct worker *worker);
 

@@ -1,10 +1,16 @@
-/* What a proxy in front of us says about the client. */
+/* What a proxy in front of us says about the client: believed when the proxy is a trusted one. */
 #ifndef BULKHEAD_WORKER_PROXY_H
 #define BULKHEAD_WORKER_PROXY_H
 
 #include "worker/connection.h"
+#include "worker/ws_handshake.h"
 
-/* Bytes of a PROXY protocol header came in. */
+/* Bytes of a PROXY protocol header came in (version 2; the first thing on the connection). What
+ * comes behind it is passed on. */
 void proxy_feed(struct connection *c, struct slice data);
+
+/* Takes the client's address from a handshake's headers. False: a trusted proxy sent something
+ * that cannot be true. */
+bool proxy_headers(struct connection *c, const struct handshake *handshake);
 
 #endif

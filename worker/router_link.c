@@ -41,12 +41,6 @@ static struct slice fitting(const struct connection *c, struct slice text, size_
     return c->wants_problem_information && fits ? text : slice_of(NULL, 0);
 }
 
-static void answered(struct connection *c)
-{
-    connection_worker(c)->counters.packets_sent++;
-    output_mark(c);
-}
-
 static bool on_rw_ack(struct worker *worker, const struct rw_ack *m)
 {
     struct connection *c = find_active(worker, m->conn);
@@ -55,9 +49,10 @@ static bool on_rw_ack(struct worker *worker, const struct rw_ack *m)
         return false;
     if (c == NULL)
         return true;
+    size_t before = buf_len(&c->out);
     encode_ack(&c->out, c->version, m->packet, m->packet_id, m->reason,
                fitting(c, m->reason_string, 0));
-    answered(c);
+    output_must_answer(c, before);
     return true;
 }
 
@@ -69,9 +64,10 @@ static bool on_rw_suback(struct worker *worker, const struct rw_suback *m)
         return false;
     if (c == NULL)
         return true;
+    size_t before = buf_len(&c->out);
     encode_suback(&c->out, c->version, m->packet, m->packet_id, m->codes,
                   fitting(c, m->reason_string, m->codes.len));
-    answered(c);
+    output_must_answer(c, before);
     return true;
 }
 

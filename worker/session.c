@@ -61,9 +61,9 @@ void on_pingreq(struct connection *c, const struct packet *packet)
         refuse(c, REASON_MALFORMED_PACKET, "sent a PINGREQ with a body");
         return;
     }
+    size_t before = buf_len(&c->out);
     encode_pingresp(&c->out); /* [MQTT-3.12.4-1] */
-    connection_worker(c)->counters.packets_sent++;
-    output_mark(c);
+    output_must_answer(c, before);
 }
 
 void on_disconnect(struct connection *c, const struct packet *packet)

@@ -36,6 +36,7 @@ struct websocket {
     uint16_t close;  /* a status code: the client broke the framing, or has closed */
     struct ws_guard guard;
     struct buf early; /* came together with the handshake */
+    struct buf token; /* the proxy's identity token, until the verdict */
 };
 
 /* What the library's calls into us need to find their way. */
@@ -232,6 +233,7 @@ static void free_websocket(struct websocket *ws)
     if (state.by_fd[ws->fd] == ws)
         state.by_fd[ws->fd] = NULL;
     buf_free(&ws->early);
+    buf_free(&ws->token);
     free(ws);
 }
 
@@ -325,6 +327,8 @@ static void upgrade(struct connection *c, const struct handshake *handshake, str
     ws->connection = c;
     ws->fd = c->io.fd;
     buf_append(&ws->early, early.data, early.len);
+    buf_append(&ws->token, handshake->access_token.data, handshake->access_token.len);
+    explicit_bzero(c->in.data, c->in.tail);
     buf_free(&c->in);
     ev_io_stop(state.worker->child.loop, &c->io);
     c->websocket = ws;
@@ -375,6 +379,8 @@ void websocket_handshake(struct connection *c, struct slice data)
         return;
     }
     enum handshake_status status = handshake_parse(slice_of(input.data, len), &rules, &handshake);
+    if (status == HANDSHAKE_SWITCHING && !proxy_headers(c, &handshake))
+        status = HANDSHAKE_BAD_REQUEST;
     if (status != HANDSHAKE_SWITCHING) {
         refuse(c, status);
         return;
@@ -384,8 +390,17 @@ void websocket_handshake(struct connection *c, struct slice data)
 
 struct slice websocket_access_token(const struct connection *c)
 {
-    (void)c;
-    return slice_of(NULL, 0);
+    if (c->websocket == NULL)
+        return slice_of(NULL, 0);
+    return slice_of(buf_head(&c->websocket->token), buf_len(&c->websocket->token));
+}
+
+void websocket_forget_token(struct connection *c)
+{
+    if (c->websocket == NULL || c->websocket->token.data == NULL)
+        return;
+    explicit_bzero(c->websocket->token.data, c->websocket->token.capacity);
+    buf_free(&c->websocket->token);
 }
 
 /* --- the library --- */

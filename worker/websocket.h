@@ -22,4 +22,7 @@ void websocket_ping(struct connection *c);
 /* The identity token that came with the handshake; empty when none did. */
 struct slice websocket_access_token(const struct connection *c);
 
+/* The token is not needed any more: wipes it. */
+void websocket_forget_token(struct connection *c);
+
 #endif

@@ -63,6 +63,9 @@ struct worker {
     ev_timer drain_timer;
     struct wr_counters counters;
 
+    uint32_t spoofs; /* addresses named by who may not, since the last audit event */
+    uint64_t spoof_audited_ms;
+
     struct buf scratch;  /* for the packet that is being parsed */
     struct buf template; /* for the message that is being delivered */
     uint8_t read_buffer[WORKER_READ_SIZE];

@@ -212,7 +212,8 @@ static bool origin_allowed(struct slice origin, struct slice allowed)
 static enum handshake_status judge(const struct handshake *handshake,
                                    const struct handshake_rules *rules)
 {
-    if (handshake->hosts != 1 || handshake->has_body || handshake->origin_count > 1)
+    if (handshake->hosts != 1 || handshake->has_body || handshake->origin_count > 1 ||
+        handshake->access_tokens > 1)
         return HANDSHAKE_BAD_REQUEST;
     if (!rules->any_path && !slice_equal(handshake->path, rules->path))
         return HANDSHAKE_NOT_FOUND;
