@@ -277,7 +277,7 @@ static void limit_connection(struct router *r, struct session *session, uint64_t
 
 /* Opens or resumes the session for a connection that may have it. */
 static void accept(struct router *r, struct connection *c, const struct wr_connect *m,
-                   const struct identity *who)
+                   const struct identity *who, struct takeover_budget budget)
 {
     struct slice id = m->client_id.len > 0 ? m->client_id : assign_client_id(r, c);
     struct session *session = session_find(&r->sessions, who->principal, id);
@@ -298,6 +298,8 @@ static void accept(struct router *r, struct connection *c, const struct wr_conne
         will_discard(r, session);
         session->expiry = expiry;
     }
+    if (budget.spent > 0)
+        session->takeovers = budget;
     set_up_connection(r, c, m);
     authorize_bind(r, session, c->listener);
     session->connection = c;
@@ -323,6 +325,7 @@ static void accept_in_turn(struct router *r, struct connection *c, const struct 
                            const struct identity *who)
 {
     struct session *session = session_find(&r->sessions, who->principal, m->client_id);
+    struct takeover_budget budget = {0};
 
     if (m->client_id.len > 0 && session != NULL && session->connection != NULL) {
         uint64_t wait = takeover_wait(r, session);
@@ -336,9 +339,9 @@ static void accept_in_turn(struct router *r, struct connection *c, const struct 
             timer_add(&r->wheel, &c->request->timer, r->now + wait, on_turn_to_take_over);
             return;
         }
-        takeover(r, session);
+        budget = takeover(r, session);
     }
-    accept(r, c, m, who);
+    accept(r, c, m, who, budget);
     request_free(r, c);
 }
 

@@ -43,6 +43,7 @@ struct outbound {
     uint64_t next_sequence;
     uint64_t waiting_bytes;
     uint64_t inflight_bytes;
+    uint64_t released_at;  /* number of the change that recorded the newest PUBREC; 0: none */
     uint64_t first_expiry; /* no waiting entry expires before; milliseconds since 1970 */
     uint32_t capacity;     /* a power of two, or 0 */
     uint32_t head;

@@ -39,8 +39,10 @@ void queue_drop(struct router *r, struct session *session, struct out_entry *ent
 void queue_release(struct router *r, struct session *session, struct out_entry *entry)
 {
     account(r, session, entry->message, -1);
-    if ((entry->flags & OUT_STORED) != 0)
+    if ((entry->flags & OUT_STORED) != 0) {
         record_queued_released(r, session, entry);
+        session->outbound->released_at = r->persist.last;
+    }
     outbound_released(session->outbound, entry);
 }
 

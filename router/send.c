@@ -110,12 +110,11 @@ void send_waiting(struct router *r, struct connection *c)
 void send_resume(struct router *r, struct connection *c)
 {
     const struct outbound *out = c->session->outbound;
-    uint64_t number = c->session->stored ? r->persist.last : 0;
 
     for (uint32_t i = 0; out != NULL && i < out->count; i++) {
         const struct out_entry *entry = outbound_at(out, i);
         if (entry->state == OUT_RELEASED)
-            release_ack(r, c, MQTT_PUBREL, out_packet_id(entry), 0, number);
+            release_ack(r, c, MQTT_PUBREL, out_packet_id(entry), 0, out->released_at);
     }
     send_waiting(r, c);
 }

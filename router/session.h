@@ -17,6 +17,13 @@ struct replay;
 struct router;
 struct will;
 
+/* How many take-overs are allowed at this moment; it fills up with time. Zero-filled: as many as
+ * ever. */
+struct takeover_budget {
+    uint32_t spent;
+    uint32_t counted_at; /* seconds of CLOCK_MONOTONIC */
+};
+
 #define SESSION_NEVER_EXPIRES UINT32_MAX
 
 struct session {
@@ -28,12 +35,11 @@ struct session {
     struct will *will;             /* NULL: none */
     struct policy_view *view;      /* what the client may do */
     struct replay *replays;        /* retained messages that are still to be sent */
+    struct takeover_budget takeovers;
     struct timer timer;            /* away: the session's end; else: the connection's */
     uint64_t number;               /* unique over the life of the store: names its records */
-    uint64_t takeover_refill;      /* when takeover_tokens was brought up to date */
     uint32_t expiry;               /* seconds that it outlives its connection */
     uint16_t client_id_size;
-    uint8_t takeover_tokens;
     uint8_t listener; /* that its client came over last; its policy holds */
     bool stored;      /* has records in the store */
     bool check_reads; /* a subscription reaches further than the client may read */

@@ -6,31 +6,30 @@
 
 enum {
     TAKEOVER_BURST = 50,
-    TAKEOVER_INTERVAL = 100, /* milliseconds for one more */
+    TAKEOVER_RATE = 10, /* a second */
 };
 
 uint64_t takeover_wait(struct router *r, struct session *session)
 {
-    uint64_t refills = (r->now - session->takeover_refill) / TAKEOVER_INTERVAL;
+    struct takeover_budget *budget = &session->takeovers;
+    uint32_t now = (uint32_t)(r->now / 1000);
+    uint64_t regained = (uint64_t)(now - budget->counted_at) * TAKEOVER_RATE;
 
-    if (refills >= (uint64_t)(TAKEOVER_BURST - session->takeover_tokens)) {
-        session->takeover_tokens = TAKEOVER_BURST;
-        session->takeover_refill = r->now;
-    } else {
-        session->takeover_tokens += (uint8_t)refills;
-        session->takeover_refill += refills * TAKEOVER_INTERVAL;
-    }
-    if (session->takeover_tokens == 0)
-        return TAKEOVER_INTERVAL;
-    session->takeover_tokens--;
+    budget->spent = regained >= budget->spent ? 0 : budget->spent - (uint32_t)regained;
+    budget->counted_at = now;
+    if (budget->spent >= TAKEOVER_BURST)
+        return 1000;
+    budget->spent++;
     return 0;
 }
 
-void takeover(struct router *r, struct session *session)
+struct takeover_budget takeover(struct router *r, struct session *session)
 {
     struct connection *c = session->connection;
+    struct takeover_budget budget = session->takeovers;
 
     r->stats.takeovers++;
     session_detach(r, session, true);
     connection_disconnect(r, c, REASON_SESSION_TAKEN_OVER, NULL);
+    return budget;
 }

@@ -8,7 +8,8 @@
 /* Milliseconds until the session may be taken over; 0: now, and it is counted. */
 uint64_t takeover_wait(struct router *r, struct session *session);
 
-/* Ends the session's present connection [MQTT-3.1.4-3]. The session may end with it. */
-void takeover(struct router *r, struct session *session);
+/* Ends the session's present connection [MQTT-3.1.4-3]. The session may end with it, so its budget
+ * is returned, for the one that follows. */
+struct takeover_budget takeover(struct router *r, struct session *session);
 
 #endif
