@@ -12,6 +12,8 @@
 struct policy_words {
     struct policy_options options;
     const char *user, *client, *action, *topic;
+    struct slice roles[POLICY_ROLES_MAX];
+    size_t role_count;
     char **files;
     int file_count;
 };
@@ -22,8 +24,10 @@ static bool parse_words(int count, char **words, struct policy_words *parsed)
                                           {"client", required_argument, NULL, 'c'},
                                           {"action", required_argument, NULL, 'a'},
                                           {"topic", required_argument, NULL, 't'},
+                                          {"role", required_argument, NULL, 'r'},
                                           {"protected", no_argument, NULL, 'p'},
                                           {"filter", no_argument, NULL, 'f'},
+                                          {"strict", no_argument, NULL, 's'},
                                           {0}};
     int option;
 
@@ -43,11 +47,19 @@ static bool parse_words(int count, char **words, struct policy_words *parsed)
         case 't':
             parsed->topic = optarg;
             break;
+        case 'r':
+            if (parsed->role_count == POLICY_ROLES_MAX)
+                return false;
+            parsed->roles[parsed->role_count++] = slice_text(optarg);
+            break;
         case 'p':
             parsed->options.protected_mode = true;
             break;
         case 'f':
             parsed->options.wildcard = POLICY_WILDCARD_FILTER;
+            break;
+        case 's':
+            parsed->options.wildcard = POLICY_WILDCARD_STRICT;
             break;
         default:
             return false;
@@ -85,6 +97,8 @@ static int explain(const struct policy_words *w)
         .anonymous = w->user == NULL,
         .user = slice_text(w->user != NULL ? w->user : ""),
         .client_id = slice_text(w->client != NULL ? w->client : ""),
+        .roles = w->roles,
+        .role_count = w->role_count,
     };
     enum policy_result result =
         policy_tool_explain(policy, &principal, action, slice_text(w->topic), stdout);
@@ -128,8 +142,8 @@ static int run_policy(const struct ctl *ctl, int count, char **words)
 
 const struct subcommand policy_command = {
     .name = "policy",
-    .usage = "policy check [--protected] [--filter] FILE\n"
-             "policy explain [--protected] [--filter] [--user U] [--client C]"
+    .usage = "policy check [--protected] FILE\n"
+             "policy explain [--protected] [--filter|--strict] [--user U] [--client C] [--role R]"
              " --action publish|subscribe|read --topic T FILE\n"
              "policy test EXPECTATIONS\n"
              "policy diff [--protected] OLD NEW",
