@@ -1,0 +1,28 @@
+# Installing on a host: the service, its users and folders, an example configuration, and the Debian
+# package (cpack --config build/release/CPackConfig.cmake).
+set(HOST ${CMAKE_SOURCE_DIR}/compose/host)
+
+# What depends on where the tree ends up, which is known when it is installed: below /usr the
+# configuration is in /etc, else in the tree itself. What the operator has edited is left alone.
+install(CODE "set(HOST \"${HOST}\")")
+install(SCRIPT ${HOST}/install.cmake)
+install(FILES ${HOST}/sysusers.conf DESTINATION lib/sysusers.d RENAME bulkhead.conf)
+install(FILES ${HOST}/tmpfiles.conf DESTINATION lib/tmpfiles.d RENAME bulkhead.conf)
+install(FILES ${HOST}/tcp.conf LICENSE SECURITY.md DESTINATION share/doc/bulkhead)
+install(FILES LICENSE DESTINATION share/doc/bulkhead RENAME copyright)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_SET_DESTDIR ON)
+set(CPACK_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_PACKAGE_NAME bulkhead)
+set(CPACK_PACKAGE_CONTACT "The Bulkhead maintainers <bulkhead@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "privilege-separated MQTT broker")
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# loaded by name, so no tool sees it
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "libwebsockets-evlib-ev")
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${HOST}/postinst ${HOST}/prerm ${HOST}/conffiles)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+include(CPack)

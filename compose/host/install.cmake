@@ -1,0 +1,23 @@
+# At the time of `cmake --install`: the unit and the configuration, see cmake/Host.cmake.
+if(CMAKE_INSTALL_PREFIX MATCHES "^/usr(/|$)")
+  set(etc "$ENV{DESTDIR}/etc")
+else()
+  set(etc "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/etc")
+endif()
+set(units "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/lib/systemd/system")
+
+file(READ "${HOST}/bulkhead.service.in" unit)
+string(REPLACE "@prefix@" "${CMAKE_INSTALL_PREFIX}" unit "${unit}")
+message(STATUS "Installing: ${units}/bulkhead.service")
+file(WRITE "${units}/bulkhead.service" "${unit}")
+
+function(install_configuration source target)
+  if(NOT EXISTS "${etc}/${target}")
+    message(STATUS "Installing: ${etc}/${target}")
+    file(COPY_FILE "${source}" "${etc}/${target}")
+  endif()
+endfunction()
+file(MAKE_DIRECTORY "${etc}/bulkhead" "${etc}/logrotate.d")
+install_configuration("${HOST}/bulkhead.conf" bulkhead/bulkhead.conf)
+install_configuration("${HOST}/../protected/aclfile" bulkhead/aclfile)
+install_configuration("${HOST}/logrotate.conf" logrotate.d/bulkhead)
