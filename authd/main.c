@@ -8,6 +8,7 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -195,6 +196,7 @@ int main(void)
 {
     static const struct sandbox_options needs = {.filter = &sandbox_filter, .threads = true};
 
+    json_object_seed(0); /* opens /dev/urandom, which the first event would be too late for */
     password_prepare();
     keyed_table_init(&authd.pending);
     child_begin(&authd.child, ROLE_AUTHD, &handlers, &authd);

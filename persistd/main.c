@@ -9,6 +9,7 @@
 #include "common/verify.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,6 +240,7 @@ int main(void)
 
     if (sodium_init() < 0)
         return EXIT_FAILURE;
+    json_object_seed(0); /* from /dev/urandom, which is out of reach later */
     child_begin(&p->child, ROLE_PERSISTD, &handlers, p);
     struct sandbox_options needs = {.filter = &sandbox_filter,
                                     .directories = &p->data_directory,
