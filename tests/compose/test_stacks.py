@@ -78,7 +78,10 @@ def test_nothing_readable_on_the_volume(any_stack):
     assert any(path.stat().st_size > 0 for path in files)
     for path in files:
         data = path.read_bytes()
-        for word in ("my_username", "canary-topic", PAYLOAD, "writer"):
+        words = ["canary-topic", PAYLOAD]
+        if path.parent.name != "audit":  # which names who was refused, for people to read
+            words += ["my_username", "writer"]
+        for word in words:
             assert word.encode() not in data, f"{path} holds {word}"
 
 
