@@ -112,9 +112,11 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define FIELDS_mc_persistd_setup(F)                                                                \
     F(u8, relaxed, 1) /* durability relaxed */                                                     \
     F(u32, commit_interval_ms, UINT32_MAX)                                                         \
-    F(u8, refuse_damage, 1) /* store_on_damage refuse */                                           \
-    F(u8, in_memory, 1)     /* persistence false: keep nothing on disk */                          \
-    F(u8, audit, 1)                                                                                \
+    F(u8, refuse_damage, 1)             /* store_on_damage refuse */                               \
+    F(u8, in_memory, 1)                 /* persistence false: keep nothing on disk */              \
+    F(u8, audit, 1)                     /* write the audit log into the data directory */          \
+    F(u8, audit_copy, 1)                /* send each record as CM_AUDIT_LINE too */                \
+    F(blob, audit_events, TEXT_MAX)     /* kinds to keep, one a line; empty: all */                \
     F(u64, audit_max_bytes, UINT64_MAX) /* rotate at this size */                                  \
     F(u32, audit_keep, UINT32_MAX)      /* rotated files kept */                                   \
     F(u64, memory, UINT64_MAX)          /* for the store's caches, bytes */
@@ -194,6 +196,10 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u8, level, LEVEL_DEBUG)                                                                      \
     F(blob, text, TEXT_MAX)
 #define FIELDS_cm_audit(F) F(blob, event, CONTROL_ARGUMENT_MAX)
+/* persistd: a record of the audit log as it was written, for standard error or syslog. */
+#define FIELDS_cm_audit_line(F) F(blob, line, CONTROL_ARGUMENT_MAX)
+/* persistd: audit events cannot be written, or can again. */
+#define FIELDS_cm_audit_state(F) F(u8, failing, 1)
 #define FIELDS_cm_reloaded(F)                                                                      \
     F(u32, epoch, UINT32_MAX)                                                                      \
     F(u8, good, 1)                                                                                 \
@@ -210,6 +216,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     M(CM_PONG, cm_pong, CHANNEL_ANY)                                                               \
     M(CM_LOG, cm_log, CHANNEL_ANY)                                                                 \
     M(CM_AUDIT, cm_audit, CHANNEL_ANY)                                                             \
+    M(CM_AUDIT_LINE, cm_audit_line, CHANNEL_ANY)                                                   \
+    M(CM_AUDIT_STATE, cm_audit_state, CHANNEL_ANY)                                                 \
     M(CM_RELOADED, cm_reloaded, CHANNEL_SERVING)                                                   \
     M(CM_REPLY, cm_reply, CHANNEL_SERVING)                                                         \
     M(CM_DRAINED, cm_drained, CHANNEL_ANY)

@@ -1,12 +1,26 @@
-/* Audit events wait here, within bounds, while persistd is being replaced. */
+/* Audit events on their way: those of children are passed on as they came, persistd judges them;
+ * many of the same kind are counted; and while persistd is being replaced they wait here, within
+ * bounds. */
 #include "master/audit.h"
 
+#include "common/child.h"
+#include "common/descriptor.h"
+#include "master/log_escape.h"
+
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { WAITING_BYTES_MAX = 4 * 1024 * 1024, EVENT_MAX = 2048 };
+enum {
+    WAITING_BYTES_MAX = 4 * 1024 * 1024,
+    EVENT_MAX = 8192,
+    RULES_MAX = 64 * 1024 * 1024,
+    /* events a second of one process, and how many it may save up */
+    EVENT_RATE = 100,
+    EVENT_BURST = 2000,
+};
 
 static struct {
     struct buf frames; /* encoded mc_audit */
@@ -15,11 +29,11 @@ static struct {
 
 static bool persistd_takes(struct master *m)
 {
-    struct process *p = master_process(m, ROLE_PERSISTD);
-    return m->processes != NULL && p->state == PROCESS_READY && process_is_open(p);
+    return m->processes != NULL && master_process(m, ROLE_PERSISTD)->state == PROCESS_READY &&
+           process_is_open(master_process(m, ROLE_PERSISTD));
 }
 
-void audit_forward(struct master *m, enum role role, pid_t pid, struct slice event)
+static void pass_on(struct master *m, enum role role, pid_t pid, struct slice event)
 {
     struct mc_audit message = {.role = (uint8_t)role, .pid = (uint32_t)pid, .event = event};
 
@@ -33,6 +47,28 @@ void audit_forward(struct master *m, enum role role, pid_t pid, struct slice eve
         mc_audit_encode(&waiting.frames, &message);
 }
 
+void audit_forward(struct process *p, struct slice event)
+{
+    ev_tstamp now = ev_now(p->master->loop);
+
+    p->audit_tokens += (now - p->audit_at) * EVENT_RATE;
+    if (p->audit_tokens > EVENT_BURST)
+        p->audit_tokens = EVENT_BURST;
+    p->audit_at = now;
+    if (p->audit_tokens < 1) {
+        p->audit_suppressed++;
+        return;
+    }
+    p->audit_tokens -= 1;
+    if (p->audit_suppressed > 0) {
+        unsigned long count = p->audit_suppressed;
+        p->audit_suppressed = 0;
+        audit_event(p->master, "events_suppressed", "\"of\":\"%s\",\"of_pid\":%d,\"count\":%lu",
+                    role_name(p->role), p->pid, count);
+    }
+    pass_on(p->master, p->role, p->pid, event);
+}
+
 void audit_event(struct master *m, const char *name, const char *members, ...)
 {
     char text[EVENT_MAX];
@@ -43,7 +79,7 @@ void audit_event(struct master *m, const char *name, const char *members, ...)
     vsnprintf(text + len, sizeof(text) - (size_t)len - 1, members, arguments);
     va_end(arguments);
     strcat(text, "}");
-    audit_forward(m, ROLE_MASTER, getpid(), slice_text(text));
+    pass_on(m, ROLE_MASTER, getpid(), slice_text(text));
 }
 
 void audit_flush(struct master *m)
@@ -64,6 +100,86 @@ void audit_flush(struct master *m)
         unsigned long lost = waiting.lost;
         waiting.lost = 0;
         log_warning("%lu audit events were lost while persistd was away", lost);
-        audit_event(m, "audit_lost", "\"count\":%lu", lost);
+        audit_event(m, "events_lost", "\"count\":%lu", lost);
     }
+}
+
+static void quote(char *out, size_t size, const char *text)
+{
+    char escaped[1024];
+
+    log_escape(escaped, sizeof(escaped), slice_text(text));
+    log_json_quote(out, size, escaped);
+}
+
+/* The digests of the rules in force, as members of a JSON object. Passwords are not looked at. */
+static void digest_rules(const struct file_set *set, char *out, size_t size)
+{
+    const char *separator = "";
+
+    out[0] = '\0';
+    for (size_t i = 0; i < set->count; i++) {
+        const struct opened_file *file = &set->files[i];
+        unsigned char digest[CONFIG_DIGEST_BYTES];
+        char hex[2 * sizeof(digest) + 1];
+        char name[1024];
+        size_t len = 0;
+        size_t used = strlen(out);
+        if (file->kind != FILE_ACL && file->kind != FILE_ACL_INCLUDE)
+            continue;
+        char *text = descriptor_read_all(file->fd, RULES_MAX, &len);
+        if (text == NULL)
+            continue;
+        crypto_generichash(digest, sizeof(digest), (unsigned char *)text, len, NULL, 0);
+        free(text);
+        sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest));
+        quote(name, sizeof(name), file->name);
+        int added = snprintf(out + used, size - used, "%s\"%s\":\"%s\"", separator, name, hex);
+        if (added < 0 || used + (size_t)added >= size) {
+            out[used] = '\0';
+            return;
+        }
+        separator = ",";
+    }
+}
+
+static void digest_config(const struct master *m, char hex[2 * CONFIG_DIGEST_BYTES + 1])
+{
+    sodium_bin2hex(hex, 2 * CONFIG_DIGEST_BYTES + 1, m->config->digest, CONFIG_DIGEST_BYTES);
+}
+
+void audit_started(struct master *m)
+{
+    char config[2 * CONFIG_DIGEST_BYTES + 1];
+    char rules[EVENT_MAX / 2];
+
+    digest_config(m, config);
+    digest_rules(&m->policies, rules, sizeof(rules));
+    audit_event(m, "start",
+                "\"version\":\"" BULKHEAD_VERSION
+                "\",\"tier\":\"%s\",\"configuration\":\"%s\",\"rules\":{%s}",
+                m->identities.full ? "full" : "reduced", config, rules);
+}
+
+void audit_process_started(const struct process *p)
+{
+    char report[2048];
+
+    quote(report, sizeof(report), p->report);
+    audit_event(p->master, "process_start",
+                "\"child\":\"%s\",\"child_pid\":%d,\"restarts\":%u,\"confinement\":\"%s\"",
+                role_name(p->role), p->pid, p->restarts, report);
+}
+
+void audit_reloaded(struct master *m, bool good, const char *text)
+{
+    char config[2 * CONFIG_DIGEST_BYTES + 1];
+    char rules[EVENT_MAX / 2];
+    char quoted[2048];
+
+    digest_config(m, config);
+    digest_rules(&m->policies, rules, sizeof(rules));
+    quote(quoted, sizeof(quoted), text);
+    audit_event(m, "reload", "\"good\":%s,\"text\":\"%s\",\"configuration\":\"%s\",\"rules\":{%s}",
+                good ? "true" : "false", quoted, config, rules);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +98,12 @@ static void read_text(struct config *config, const char *name, const char *text,
 {
     char *copy = malloc(len + 1);
     struct config_place place = {.file = name, .line = 0};
+    unsigned char before[CONFIG_DIGEST_BYTES];
 
     VERIFY(copy != NULL);
+    /* each text is hashed under the digest of those before it */
+    crypto_generichash(config->digest, sizeof(config->digest), (const unsigned char *)text, len,
+                       memcpy(before, config->digest, sizeof(before)), sizeof(before));
     memcpy(copy, text, len);
     copy[len] = '\0';
     for (char *line = copy; line < copy + len;) {

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OPTIONS_MAX = 224, INCLUDE_FILES_MAX = 256 };
+enum { OPTIONS_MAX = 224, INCLUDE_FILES_MAX = 256, CONFIG_DIGEST_BYTES = 32 };
 
 /* Where a directive stood. file is NULL when it was not given, and borrowed from the config. */
 struct config_place {
@@ -172,6 +172,7 @@ struct config {
     struct config_text *texts;
     unsigned include_depth; /* 0 in the main file */
     unsigned errors;
+    unsigned char digest[CONFIG_DIGEST_BYTES]; /* of all that was read */
     /* Receives every problem in turn, as "FILE:LINE: text". */
     void (*report)(void *context, int level, const char *text);
     void *report_context;

@@ -131,6 +131,7 @@ void config_apply_live(struct config *config, const struct config *new)
             copy_value(config, option, &config->listeners[j]->security,
                        &new->listeners[j]->security);
     }
+    memcpy(config->digest, new->digest, sizeof(config->digest));
     config->log_dest = new->log_dest;
     config->log_levels = new->log_levels;
     if (!same_text(config->log_file, new->log_file))

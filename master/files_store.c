@@ -69,7 +69,7 @@ static bool settle_owner(int fd, const char *path, const struct stat *status,
 {
     if (may_write(status, owner))
         return true;
-    if (empty == 1 && status->st_uid == 0)
+    if (empty == 1 && (status->st_uid == 0 || status->st_uid == geteuid()))
         return take_over(fd, path, owner);
     log_error("the data directory %s belongs to user %u%s; nothing in it was touched. Use an empty "
               "directory; or if what it holds is Bulkhead's: chown -R %u:%u %s",

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* A line up to PIPE_BUF is written to a pipe whole or not at all. */
-enum { LINE_MAX_BYTES = 4096, TEXT_ESCAPED_MAX = 3500 };
+enum { LINE_MAX_BYTES = 4096, TEXT_ESCAPED_MAX = 3500, AUDIT_LINE_BYTES = 32768 + 2 };
 
 static struct {
     unsigned dest;
@@ -46,10 +46,9 @@ static void write_line(int fd, const char *line, size_t len)
         output.lost++;
 }
 
-static void write_syslog(int level, const char *tag, const char *text)
+static void write_syslog(int priority, const char *tag, const char *text)
 {
-    static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
-    char line[LINE_MAX_BYTES];
+    char line[AUDIT_LINE_BYTES + 128];
     char stamp[32];
     time_t now = time(NULL);
     struct tm parts;
@@ -57,9 +56,8 @@ static void write_syslog(int level, const char *tag, const char *text)
     if (localtime_r(&now, &parts) == NULL ||
         strftime(stamp, sizeof(stamp), "%b %e %H:%M:%S", &parts) == 0)
         return;
-    int len = snprintf(line, sizeof(line), "<%d>%s bulkheadd[%d]: %s%s%s",
-                       output.facility | severities[level], stamp, getpid(), tag,
-                       *tag != '\0' ? ": " : "", text);
+    int len = snprintf(line, sizeof(line), "<%d>%s bulkheadd[%d]: %s%s%s", priority, stamp,
+                       getpid(), tag, *tag != '\0' ? ": " : "", text);
     if (len < 0 || send(output.syslog, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         output.lost++;
 }
@@ -117,8 +115,43 @@ static size_t format_line(char *line, int level, const char *process, pid_t pid,
     return len > 0 && len < LINE_MAX_BYTES ? (size_t)len : 0;
 }
 
+static int open_syslog(void)
+{
+    static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+void log_output_audit(int64_t dest, struct slice line)
+{
+    char text[AUDIT_LINE_BYTES];
+
+    if (line.len > sizeof(text) - 2)
+        return;
+    for (uint32_t i = 0; i < line.len; i++) {
+        if (line.data[i] < ' ' || line.data[i] > '~')
+            return;
+        text[i] = (char)line.data[i];
+    }
+    text[line.len] = '\0';
+    if ((dest & AUDIT_TO_SYSLOG) != 0 && output.syslog < 0)
+        output.syslog = open_syslog();
+    if ((dest & AUDIT_TO_SYSLOG) != 0 && output.syslog >= 0)
+        write_syslog(LOG_AUTHPRIV | LOG_NOTICE, "audit", text);
+    if ((dest & AUDIT_TO_STDERR) != 0) {
+        memcpy(text + line.len, "\n", 2);
+        write_line(STDERR_FILENO, text, line.len + 1);
+    }
+}
+
 void log_output_write(int level, const char *process, pid_t pid, struct slice text)
 {
+    static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
     char escaped[TEXT_ESCAPED_MAX];
     char line[LINE_MAX_BYTES];
 
@@ -142,7 +175,7 @@ void log_output_write(int level, const char *process, pid_t pid, struct slice te
         char tag[128] = "";
         if (pid != 0)
             snprintf(tag, sizeof(tag), "%.100s[%d]", process, pid);
-        write_syslog(level, tag, escaped);
+        write_syslog(output.facility | severities[level], tag, escaped);
     }
 }
 
@@ -155,18 +188,6 @@ static void own_record(void *context, int level, struct slice text)
 static int open_file(const char *path)
 {
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-}
-
-static int open_syslog(void)
-{
-    static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
 }
 
 static void replace(int *fd, int by)

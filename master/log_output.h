@@ -18,6 +18,10 @@ void log_output_reopen(void);
  * once is dropped and counted. */
 void log_output_write(int level, const char *process, pid_t pid, struct slice text);
 
+/* A record of the audit log, on standard error and to syslog as dest (a set of AUDIT_TO_) says. It
+ * is one line of JSON in ASCII, or not written. */
+void log_output_audit(int64_t dest, struct slice line);
+
 /* Says on standard error that the broker serves, also where no log goes there. */
 void log_output_ready(void);
 

@@ -28,7 +28,8 @@ struct master {
     struct file_set store;    /* for persistd */
     struct process *processes;
     size_t process_count;
-    bool serving; /* was ready once */
+    bool serving;       /* was ready once */
+    bool audit_failing; /* persistd cannot write audit events */
     bool stopping;
     int stop_stage;
     int exit_code;

@@ -37,6 +37,9 @@ struct process {
     double log_tokens;
     ev_tstamp log_at;
     unsigned long log_suppressed;
+    double audit_tokens;
+    ev_tstamp audit_at;
+    unsigned long audit_suppressed;
     bool reload_answered;
     char report[TEXT_MAX + 1]; /* of its sandbox */
 };

@@ -61,7 +61,24 @@ static bool on_cm_pong(struct process *p, const struct cm_pong *m)
 
 static bool on_cm_audit(struct process *p, const struct cm_audit *m)
 {
-    audit_forward(p->master, p->role, p->pid, m->event);
+    audit_forward(p, m->event);
+    return true;
+}
+
+static bool on_cm_audit_line(struct process *p, const struct cm_audit_line *m)
+{
+    if (p->role != ROLE_PERSISTD)
+        return false;
+    log_output_audit(p->master->config->audit_dest, m->line);
+    return true;
+}
+
+static bool on_cm_audit_state(struct process *p, const struct cm_audit_state *m)
+{
+    if (p->role != ROLE_PERSISTD)
+        return false;
+    p->master->audit_failing = m->failing != 0;
+    supervise_serve(p->master);
     return true;
 }
 

@@ -47,7 +47,7 @@ static void finish(struct master *m, bool good, const char *text)
     }
     config_free(reload.config);
     reload.config = NULL;
-    audit_event(m, "reload", "\"good\":%s,\"epoch\":%u", good ? "true" : "false", reload.epoch);
+    audit_reloaded(m, good, text);
     notify_state("READY=1");
     if (reload.done != NULL)
         reload.done(reload.context, good, text);

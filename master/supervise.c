@@ -33,7 +33,7 @@ static void add_process(struct master *m, enum role role, unsigned listener, uns
 
     *p = (struct process){.master = m, .role = role, .listener = listener};
     p->control.fd = -1;
-    p->log_tokens = 100;
+    p->log_tokens = p->audit_tokens = 100;
     if (role == ROLE_WORKER) {
         p->index = (unsigned)m->process_count - PROCESSES_FIXED;
         snprintf(p->title, sizeof(p->title), "worker %.40s #%u",
@@ -127,9 +127,12 @@ static void on_restart(struct ev_loop *loop, ev_timer *watcher, int revents)
     supervise_advance(p->master);
 }
 
-static void tell_workers(struct master *m, bool serve)
+void supervise_serve(struct master *m)
 {
-    struct mc_serve message = {.serve = serve};
+    bool recorded = !m->audit_failing && master_process(m, ROLE_PERSISTD)->state == PROCESS_READY;
+    struct mc_serve message = {.serve = m->serving && !m->stopping &&
+                                        master_process(m, ROLE_ROUTER)->state == PROCESS_READY &&
+                                        (recorded || !m->config->audit_required)};
 
     for (size_t i = PROCESSES_FIXED; i < m->process_count; i++) {
         if (m->processes[i].state == PROCESS_READY)
@@ -149,11 +152,11 @@ static bool all_ready(const struct master *m)
 static void begin_serving(struct master *m)
 {
     m->serving = true;
-    tell_workers(m, true);
+    supervise_serve(m);
     for (size_t i = 0; i < m->config->listener_count; i++)
         log_info("listening on %s (%s)", m->config->listeners[i]->name,
                  m->config->listeners[i]->protocol == PROTOCOL_MQTT ? "mqtt" : "websockets");
-    audit_event(m, "start", "\"tier\":\"%s\"", m->identities.full ? "full" : "reduced");
+    audit_started(m);
     log_output_ready();
     notify_state("READY=1\nSTATUS=serving");
 }
@@ -166,13 +169,13 @@ void supervise_ready(struct process *p)
     p->ready_at = ev_now(m->loop);
     if (p->report[0] != '\0')
         log_info("%s [%d]: %s", p->title, p->pid, p->report);
+    audit_process_started(p);
     if (m->stopping)
         return;
     if (!m->serving && all_ready(m))
         begin_serving(m);
-    else if (m->serving && (p->role == ROLE_ROUTER || p->role == ROLE_WORKER) &&
-             master_process(m, ROLE_ROUTER)->state == PROCESS_READY)
-        tell_workers(m, true);
+    else if (m->serving)
+        supervise_serve(m);
     if (p->restarts > 0)
         log_info("%s [%d] is ready", p->title, p->pid);
     if (p->role == ROLE_PERSISTD)
@@ -203,7 +206,7 @@ static void report_end(struct process *p, pid_t pid, int status)
 
     describe_end(p, status, how, sizeof(how));
     log_error("%s [%d] ended: %s", p->title, pid, how);
-    audit_event(p->master, "child_death", "\"process\":\"%s\",\"pid\":%d,\"reason\":\"%s\"",
+    audit_event(p->master, "child_death", "\"child\":\"%s\",\"child_pid\":%d,\"reason\":\"%s\"",
                 role_name(p->role), pid, how);
 }
 
@@ -234,8 +237,9 @@ static void replace_process(struct process *p, int status)
         return;
     }
     p->restarts++;
-    if (p->role == ROLE_ROUTER)
-        tell_workers(m, false);
+    if (p->role == ROLE_PERSISTD)
+        m->audit_failing = false;
+    supervise_serve(m);
     schedule_restart(p);
 }
 

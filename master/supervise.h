@@ -13,6 +13,10 @@ void supervise_advance(struct master *m);
 /* A child said that it is ready. */
 void supervise_ready(struct process *p);
 
+/* Tells the workers whether to accept clients: when there is a router to serve them, and, with
+ * audit_required, what they do can be recorded. */
+void supervise_serve(struct master *m);
+
 /* Sets up a process that was just spawned and lets it start (setup.c). */
 void setup_process(struct process *p);
 

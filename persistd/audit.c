@@ -114,6 +114,8 @@ static bool append(struct audit_log *log, json_t *record)
         return false;
     log->sequence++;
     memcpy(log->chain, chain, sizeof(chain));
+    if (log->written != NULL)
+        log->written(log->context, slice_of(line, body + AUDIT_TAIL_LEN - 1));
     return true;
 }
 
@@ -283,14 +285,24 @@ static bool recovered(struct audit_log *log)
         log, json_pack("{s:s, s:I}", "event", "audit_records_lost", "count", (json_int_t)lost));
 }
 
-bool audit_write(struct audit_log *log, struct slice event)
+json_t *audit_parse(struct slice event)
 {
-    json_t *record = json_loadb((const char *)event.data, event.len, 0, NULL);
+    json_t *record = json_loadb((const char *)event.data, event.len, JSON_REJECT_DUPLICATES, NULL);
 
     if (!json_is_object(record)) {
         json_decref(record);
         record = json_pack("{s:s}", "event", "unreadable_event");
     }
+    return record;
+}
+
+bool audit_write(struct audit_log *log, struct slice event)
+{
+    return audit_write_record(log, audit_parse(event));
+}
+
+bool audit_write_record(struct audit_log *log, json_t *record)
+{
     bool ready = log->fd >= 0 || open_file(log);
     if (ready && log->max_bytes > 0 && log->bytes >= log->max_bytes)
         ready = rotate(log);

@@ -8,6 +8,7 @@
 
 #include "persistd/keyring.h"
 
+#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 
@@ -30,6 +31,9 @@ struct audit_log {
     uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
     uint8_t *secret_key;             /* guarded */
     crypto_generichash_state digest; /* of the file's bytes so far */
+    /* Gets every record as it was written, without the line's end. May be NULL. */
+    void (*written)(void *context, struct slice line);
+    void *context;
 };
 
 /* Opens the log in the working directory and goes on with its chain. False with errno. A log whose
@@ -40,6 +44,12 @@ bool audit_open(struct audit_log *log, const struct keyring *keyring, uint64_t m
 /* Adds one record: a JSON object as text, to which time, sequence and chain are added. False when
  * it could not be written; `failing` is then set until one could. */
 bool audit_write(struct audit_log *log, struct slice event);
+
+/* The same for an object, which it takes over; NULL fails. */
+bool audit_write_record(struct audit_log *log, json_t *record);
+
+/* The text as an object; one that says so when it is none. The caller releases it. */
+json_t *audit_parse(struct slice event);
 
 /* Signs what was written since the last signature and puts all of it on disk. */
 bool audit_sign(struct audit_log *log);

@@ -2,6 +2,7 @@
  * Holds the data directory, the sealing keys and the audit log. May touch its channels to the
  * master and the router, and files beneath the data directory. Never has the network or a
  * client's socket. */
+#include "persistd/audit_events.h"
 #include "persistd/persistd.h"
 
 #include "common/descriptor.h"
@@ -18,7 +19,6 @@
 enum {
     PASSPHRASE_MAX = 4096,
     LOCKED_MEMORY = 4 * 1024 * 1024, /* for keys */
-    AUDIT_SIGN_S = 10,
 };
 
 static struct persistd persistd = {.data_directory = -1};
@@ -27,6 +27,7 @@ static bool take_setup(void *context, const struct mc_persistd_setup *m)
 {
     struct persistd *p = context;
     p->setup = *m;
+    audit_events_setup(m);
     return true;
 }
 
@@ -137,18 +138,14 @@ static bool take_drain(void *context, const struct mc_drain *m)
         router_link_progress(p);
         p->committing = false;
     }
-    if (p->auditing)
-        audit_close(&p->audit);
-    p->auditing = false;
+    audit_events_close(p);
     child_stop(&p->child);
     return true;
 }
 
 static bool take_audit(void *context, const struct mc_audit *m)
 {
-    struct persistd *p = context;
-    if (p->auditing)
-        audit_write(&p->audit, m->event);
+    audit_events_take(context, m);
     return true;
 }
 
@@ -174,27 +171,6 @@ static void on_progress(struct ev_loop *loop, ev_async *watcher, int revents)
     (void)loop;
     (void)revents;
     router_link_progress(watcher->data);
-}
-
-static void on_audit_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
-{
-    struct persistd *p = watcher->data;
-    (void)loop;
-    (void)revents;
-    if (p->auditing)
-        audit_sign(&p->audit);
-}
-
-static void open_audit(struct persistd *p)
-{
-    if (!p->setup.audit)
-        return;
-    if (!audit_open(&p->audit, p->keyring, p->setup.audit_max_bytes, p->setup.audit_keep))
-        log_fatal("the audit log in the data directory cannot be opened: %s", strerror(errno));
-    p->auditing = true;
-    ev_timer_init(&p->audit_timer, on_audit_timer, AUDIT_SIGN_S, AUDIT_SIGN_S);
-    p->audit_timer.data = p;
-    ev_timer_start(p->child.loop, &p->audit_timer);
 }
 
 static void open_keyring(struct persistd *p)
@@ -231,7 +207,7 @@ static void open_everything(struct persistd *p)
     store_init(&p->store, p->keyring, p->setup.memory);
     if (!store_open(&p->store))
         log_fatal("the store cannot be opened: %s", p->store.error);
-    open_audit(p);
+    audit_events_open(p);
 }
 
 int main(void)

@@ -34,7 +34,6 @@ struct persistd {
 
     struct audit_log audit;
     bool auditing; /* the audit log is on */
-    ev_timer audit_timer;
 
     struct channel router;
     uint64_t received;  /* number of the last change on this channel; 0: none came yet */
