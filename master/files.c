@@ -15,7 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { POLICY_FILE_MAX = 64 * 1024 * 1024 };
+enum {
+    POLICY_FILE_MAX = 64 * 1024 * 1024,
+    NOEXEC_SEAL = 8, /* MFD_NOEXEC_SEAL, Linux 6.3; the headers are older */
+};
 
 void files_add(struct file_set *set, enum file_kind kind, const char *name, int fd)
 {
@@ -77,9 +80,11 @@ int files_open(const char *path, int flags, struct stat *status)
 /* A copy in memory that nobody can change; its bytes do not pass through this process. */
 static int sealed_copy(int fd, size_t size)
 {
-    int copy = memfd_create("bulkhead-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int copy = memfd_create("bulkhead-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING | NOEXEC_SEAL);
     off_t at = 0;
 
+    if (copy < 0 && errno == EINVAL)
+        copy = memfd_create("bulkhead-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     while (copy >= 0 && (size_t)at < size) {
         ssize_t sent = sendfile(copy, fd, &at, size - (size_t)at);
         if (sent < 0 && errno == EINTR)

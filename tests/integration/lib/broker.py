@@ -74,6 +74,7 @@ class Broker:
         self.config = config
         self.arguments = list(arguments)
         self.process = None
+        self.collector = None
         self.lines = []
         self.clients = []
         self.expected = {}
@@ -153,8 +154,9 @@ class Broker:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=self.folder,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         env=environment, start_new_session=True)
-        threading.Thread(target=self._collect, args=(self.process, self.lines),
-                         daemon=True).start()
+        self.collector = threading.Thread(target=self._collect, args=(self.process, self.lines),
+                                          daemon=True)
+        self.collector.start()
 
     @staticmethod
     def _collect(process, lines):
@@ -184,6 +186,7 @@ class Broker:
             raise AssertionError(f"the broker still runs after {timeout} s:\n{self.log()}") \
                 from None
         self._expect_no_orphans()
+        self.collector.join(5)
         return code
 
     def stop(self):
