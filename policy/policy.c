@@ -96,6 +96,11 @@ bool policy_uses_client_id(const struct policy *policy)
     return policy->uses_client;
 }
 
+bool policy_is_open(const struct policy *policy)
+{
+    return !policy->has_rules && !policy->protected_mode;
+}
+
 void policy_rule_text(const struct policy *policy, uint32_t rule, char *text, size_t size)
 {
     VERIFY(rule < policy->rule_count);

@@ -126,6 +126,9 @@ void policy_set_epoch(struct policy *policy, uint32_t epoch);
 /* True when decisions depend on the client id: views cannot be shared between a user's clients. */
 bool policy_uses_client_id(const struct policy *policy);
 
+/* True when everyone may do everything: there are no rules, and no `protected true`. */
+bool policy_is_open(const struct policy *policy);
+
 /* A view of the policy for one principal, which holds a reference to the policy. The caller owns
  * one reference. Never fails: who cannot be judged is refused everything. */
 struct policy_view *policy_bind(struct policy *policy, const struct policy_principal *principal);
@@ -149,7 +152,7 @@ const struct policy_limits *policy_view_limits(const struct policy_view *view);
 
 /* A user name (or client id) that may be put in place of %u (%c): not empty, valid UTF-8, no
  * wildcard, separator or control character, no leading $. A user name that is not safe must be
- * refused at CONNECT. */
+ * refused at CONNECT where a policy is not open. */
 bool policy_name_is_safe(struct slice name);
 
 /* The rule as it is written in its file, without the line's end; escaped, cut to size. */

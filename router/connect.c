@@ -149,6 +149,14 @@ static uint8_t check_client_id(const struct router *r, const struct wr_connect *
     return 0;
 }
 
+/* A user name that is more than one plain level could widen a pattern of the access rules. */
+static bool name_is_refused(const struct router *r, const struct connection *c,
+                            const struct principal *principal)
+{
+    return !principal->anonymous && !policy_is_open(r->policies.of[c->listener]) &&
+           !policy_name_is_safe(principal_name(principal));
+}
+
 /* A client that cannot be told a shorter keep-alive is refused, as mosquitto does. For WebSocket
  * the limit is what proxies need, which pings meet as well. */
 static bool keepalive_is_refused(const struct listener *listener, const struct wr_connect *m)
@@ -172,6 +180,8 @@ static uint8_t check(struct router *r, const struct connection *c, const struct 
         return REASON_QUOTA_EXCEEDED;
     if (keepalive_is_refused(listener, m))
         return REASON_CLIENT_ID_INVALID;
+    if (name_is_refused(r, c, principal))
+        return REASON_BAD_CREDENTIALS;
     uint8_t reason = check_client_id(r, m, principal);
     return reason != 0 ? reason : check_will(r, c, m, principal);
 }

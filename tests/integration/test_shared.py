@@ -17,27 +17,13 @@ def members(broker, topic, count, qos=1, version=mqtt.V5, group="g"):
     return clients
 
 
-def drain(client):
-    """What waits for this client, acknowledged, up to a barrier."""
-    packet_id = client.next_id()
-    client.send(mqtt.unsubscribe(packet_id, ["drain"], version=client.version))
-    messages = []
-    while True:
-        packet = client.next_or_fail("messages and UNSUBACK")
-        if packet.kind == mqtt.UNSUBACK:
-            return messages
-        messages.append(packet)
-        if packet.qos == 1:
-            client.acknowledge(mqtt.PUBACK, packet.packet_id)
-
-
 def test_each_message_goes_to_one_member(broker, topic, version):
     """[MQTT-4.8.2-4]; and every member gets its part."""
     group = members(broker, topic, 3, version=version)
     publisher = broker.connect(f"{topic}-p", version)
     for number in range(30):
         publisher.publish(topic, str(number), qos=1)
-    counts = [[int(packet.payload) for packet in drain(client)] for client in group]
+    counts = [[int(packet.payload) for packet in client.drain()] for client in group]
     assert sorted(sum(counts, [])) == list(range(30))
     assert all(len(part) == 10 for part in counts), [len(part) for part in counts]
 
@@ -51,7 +37,7 @@ def test_groups_are_independent_and_plain_subscribers_see_all(broker, topic):
     for number in range(5):
         publisher.publish(topic, str(number), qos=1)
     for client in (one, two, plain):
-        assert [packet.payload for packet in drain(client)] == [b"0", b"1", b"2", b"3", b"4"]
+        assert [packet.payload for packet in client.drain()] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_one_client_with_plain_and_shared(broker, topic):
@@ -60,14 +46,14 @@ def test_one_client_with_plain_and_shared(broker, topic):
     client.subscribe((topic, 0))
     client.subscribe((share("g", topic), 0))
     broker.connect(f"{topic}-p").publish(topic, "x", qos=1)
-    assert len(drain(client)) == 2
+    assert len(client.drain()) == 2
 
 
 def test_shared_wildcards(broker, topic):
     client = broker.connect(topic)
     client.subscribe(share("g", f"{topic}/+/x"), share("h", f"{topic}/#"))
     broker.connect(f"{topic}-p").publish(f"{topic}/a/x", "x")
-    assert len(drain(client)) == 2
+    assert len(client.drain()) == 2
 
 
 def test_granted_qos(broker, topic):
@@ -108,7 +94,7 @@ def test_offline_member_does_not_swallow(broker, topic):
     publisher = broker.connect(f"{topic}-p")
     for number in range(6):
         publisher.publish(topic, str(number), qos=1)
-    assert len(drain(here)) == 6
+    assert len(here.drain()) == 6
 
 
 def test_queued_when_every_member_is_away(broker, topic):
@@ -125,7 +111,7 @@ def test_unsubscribe_from_a_group(broker, topic):
     client.subscribe(share("g", topic), topic)
     client.unsubscribe(share("other", topic), share("g", topic), expect=[0x11, 0])
     broker.connect(f"{topic}-p").publish(topic, "x", qos=1)
-    assert len(drain(client)) == 1
+    assert len(client.drain()) == 1
     client.unsubscribe(topic)
 
 

@@ -44,14 +44,15 @@ def test_user_name_cannot_widen_a_pattern(new_broker, version, name):
         packet = client.next_packet()
     except StreamClosed:
         return
-    if packet.reason == 0:
-        # Let in without rights is as good as refused.
-        assert name not in ("#", "+", "a/#", "/", "a/b", "+/+"), "let in"
+    if name == "" and packet.reason == 0:
+        # In open mode an empty name may count as none; it must open nothing.
         for filter_ in ("#", "+/x", "owner/x", "/#"):
             client.send(mqtt.subscribe(9, [(filter_, 0)], version=version))
             client.expect(mqtt.SUBACK)
         owner.publish("owner/x", "secret", qos=1)
         client.barrier()
+        return
+    assert packet.kind == mqtt.CONNACK and packet.reason == (0x86 if version == mqtt.V5 else 4)
 
 
 @pytest.mark.parametrize("name", ["#", "+", "owner", "+/x", "a/../owner"])
@@ -298,14 +299,7 @@ def test_queue_of_an_absent_client_is_bounded(new_broker, topic):
     for number in range(300):
         publisher.publish(topic, b"%04d" % number + b"x" * 1000, qos=1)
     back = broker.connect("away", **fields)
-    back.send(mqtt.unsubscribe(60000, ["drain"]))
-    got = []
-    while True:
-        packet = back.next_or_fail("messages")
-        if packet.kind == mqtt.UNSUBACK:
-            break
-        got.append(int(packet.payload[:4]))
-        back.acknowledge(mqtt.PUBACK, packet.packet_id)
+    got = [int(packet.payload[:4]) for packet in back.drain()]
     assert got == sorted(set(got)) and 50 <= len(got) <= 110
 
 

@@ -202,6 +202,30 @@ class Client:
         same queues as every message, and its answer must be the next packet."""
         self.unsubscribe("barrier", expect=[0x11])
 
+    def drain(self):
+        """Takes and acknowledges all messages that wait for this client: until a round trip
+        through the router brings none."""
+        messages = []
+        while True:
+            before = len(messages)
+            packet_id = self.next_id()
+            self.send(mqtt.unsubscribe(packet_id, ["barrier"], version=self.version))
+            while True:
+                packet = self.next_or_fail("messages and UNSUBACK")
+                if packet.kind == mqtt.UNSUBACK and packet.packet_id == packet_id:
+                    break
+                if packet.kind == mqtt.PUBLISH:
+                    messages.append(packet)
+                    if packet.qos:
+                        self.acknowledge(mqtt.PUBACK if packet.qos == 1 else mqtt.PUBREC,
+                                         packet.packet_id)
+                elif packet.kind == mqtt.PUBREL:
+                    self.acknowledge(mqtt.PUBCOMP, packet.packet_id)
+                else:
+                    self.fail("messages and UNSUBACK", packet)
+            if len(messages) == before:
+                return messages
+
     def expect_closed(self, timeout=TIMEOUT, reason=None):
         """The connection ends. A v5 client may see a DISCONNECT first, with `reason` if given;
         returns it."""
