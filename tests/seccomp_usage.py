@@ -114,14 +114,20 @@ def numbers(text):
 
 
 class Usage:
-    """Follows one or more runs, line by line."""
+    """Follows one or more runs, line by line. A new thread often shows up in the log before the
+    call that made it ends; its lines wait until it is known whose it is."""
 
     def __init__(self, policies):
         self.policies = policies
+        self.forget_threads()
+
+    def forget_threads(self):
         self.threads = {}
+        self.unclaimed = {}
+        self.started_one = False
 
     def feed_file(self, path):
-        self.threads = {}
+        self.forget_threads()
         with open(path, errors="replace") as log:
             for line in log:
                 self.feed(line)
@@ -130,8 +136,18 @@ class Usage:
         match = LINE.match(line)
         if not match:
             return
-        thread = self.thread(int(match["tid"]))
-        rest = match["rest"]
+        tid = int(match["tid"])
+        if not self.started_one:
+            self.started_one = True
+            self.threads[tid] = Thread()
+        if tid not in self.threads:
+            self.unclaimed.setdefault(tid, []).append(line)
+        elif match["rest"].startswith("+++"):
+            del self.threads[tid]
+        else:
+            self.feed_thread(self.threads[tid], match["rest"])
+
+    def feed_thread(self, thread, rest):
         resumed = RESUMED.match(rest)
         if resumed:
             if thread.pending:
@@ -148,15 +164,10 @@ class Usage:
         else:
             thread.pending = (call["name"], call["arguments"])
 
-    def thread(self, tid):
-        """A new one inherits from whoever is in the middle of making one: it often shows up in
-        the log before the maker's call ends."""
-        if tid not in self.threads:
-            makers = [known for known in self.threads.values()
-                      if known.pending and known.pending[0] in MAKERS]
-            self.threads[tid] = Thread(makers[-1].process, makers[-1].filters) if makers \
-                else Thread()
-        return self.threads[tid]
+    def claim(self, tid, thread):
+        self.threads[tid] = thread
+        for line in self.unclaimed.pop(tid, ()):
+            self.feed(line)
 
     @staticmethod
     def started(thread, name, text):
@@ -166,9 +177,8 @@ class Usage:
 
     def finished(self, thread, name, text, result):
         if name in MAKERS and result.isalnum():
-            child = int(result, 0)
-            if child > 0 and child not in self.threads:
-                self.threads[child] = Thread(thread.process, thread.filters)
+            if int(result, 0) > 0:
+                self.claim(int(result, 0), Thread(thread.process, thread.filters))
         elif name == "execve" and result == "0":
             match = EXECUTABLE.match(text)
             if match:

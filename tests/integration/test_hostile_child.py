@@ -114,7 +114,7 @@ def test_other_layers_hold_without_the_filter(tier, data_directory):
 
 
 @pytest.mark.parametrize("attempt, refused_since",
-                         [("connect", 4), ("bind", 4), ("kill_parent", 6), ("connect_abstract", 6)])
+                         [("connect", 4), ("kill_parent", 6), ("connect_abstract", 6)])
 def test_landlock_holds_without_the_filter(attempt, refused_since, tier, data_directory):
     text = end(*command("master", "permitted", tier, data_directory, "--debug"))[1]
     abi = int(text.split("Landlock ABI ")[1].split(",")[0]) if "Landlock ABI" in text else 0

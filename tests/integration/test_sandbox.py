@@ -131,7 +131,7 @@ def test_require_sandbox_full(new_broker, build, installed):
                         options="require_sandbox full")
     broker.launch()
     assert broker.wait_for_exit() not in (0, None)
-    assert "require_sandbox" in broker.log()
+    broker.wait_for_log("require_sandbox")
 
 
 @needs_root

@@ -48,7 +48,6 @@ GOOD = """\
 11 mmap(0, 0x1000, 0x3, 0x22, 0xffffffff, 0) = 0x7f
 11 mmap(0, 0x1000, 0x1, 0x2, 0x4, 0) = 0x7f
 11 exit_group(0)                     = ?
-11 +++ exited with 0 +++
 """
 
 
@@ -112,6 +111,24 @@ def test_arguments_are_judged(problems):
 def test_a_new_thread_is_of_its_process(problems):
     log = GOOD + "11 clone(0x3d0f00, 0, 0, 0, 0) = 0xc\n12 getpid() = 0xb\n"
     assert "worker.policy does not allow getpid" in problems(log)
+
+
+def test_a_new_thread_may_show_up_early(problems):
+    """While the master makes a process, too; a number may come again after its end."""
+    log = GOOD + """\
+10 clone(0x11, 0, 0, 0, 0 <unfinished ...>
+11 clone(0x3d0f00, 0, 0, 0, 0 <unfinished ...>
+12 getpid() = 0xb
+11 <... clone resumed>)              = 0xc
+12 getuid() = 0
+10 <... clone resumed>)              = 0xd
+13 geteuid() = 0
+12 +++ exited with 0 +++
+10 clone(0x11, 0, 0, 0, 0) = 0xc
+12 getgid() = 0
+"""
+    worker = [line.split()[-1] for line in problems(log) if line.startswith("worker.policy does")]
+    assert worker == ["clone", "getpid", "getuid"]
 
 
 def test_several_runs_add_up(problems):

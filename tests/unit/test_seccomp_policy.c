@@ -315,7 +315,7 @@ Test(seccomp_policy, never_allowed)
         SYS_execveat,
         SYS_personality,
         SYS_pkey_mprotect,
-        SYS_memfd_create,
+        SYS_lookup_dcookie,
         SYS_reboot,
         SYS_process_madvise,
         SYS_move_mount,
