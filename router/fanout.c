@@ -6,6 +6,7 @@
 #include "router/mount.h"
 #include "router/queue.h"
 #include "router/records.h"
+#include "router/release.h"
 #include "router/send.h"
 
 #include <stdlib.h>
@@ -199,8 +200,9 @@ static void deliver_acknowledged(struct router *r, struct publication *p, struct
     struct delivery_body body = body_of(r, p);
     uint64_t bytes = publication_bytes(p);
     bool connected = c != NULL && c->state == CONNECTION_OPEN;
+    bool gated = qos == 2 && p->exactly_once && session->stored;
     bool now =
-        connected && !channel_congested(&c->worker->channel) &&
+        connected && !gated && !channel_congested(&c->worker->channel) &&
         (out == NULL || (out->cursor == out->count && send_window_is_open(r, c, out, bytes)));
 
     if (connected && !unmount_topic(r, c, &body.topic))
@@ -224,6 +226,12 @@ static void deliver_acknowledged(struct router *r, struct publication *p, struct
         outbound_sent(out, entry);
         out->cursor = out->count;
         write_to(r, c, &body, to, out_packet_id(entry), qos);
+    } else if (gated) {
+        /* Were it sent before the packet id of its publisher is kept, a crash would make it a new
+         * message, and its receiver would get it twice. */
+        entry->message->gate = r->persist.last + 1; /* of the transaction that is open */
+        if (connected)
+            release_delivery(r, c, entry->message->gate);
     } else if (connected && channel_congested(&c->worker->channel)) {
         connection_block(c);
     }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-_Static_assert(sizeof(struct message) <= 64, "the header must stay small");
+_Static_assert(sizeof(struct message) <= 72, "the header must stay small");
 
 static uint8_t *put(uint8_t *at, struct slice bytes)
 {

@@ -16,10 +16,11 @@ struct principal;
 
 struct message {
     uint32_t references;
-    uint32_t stored_references;  /* queue entries in the store that name it; kept by the caller */
-    uint64_t id;                 /* unique over the life of the store */
-    uint64_t arrival;            /* milliseconds since 1970 */
-    uint64_t expiry;             /* same clock; 0: never */
+    uint32_t stored_references; /* queue entries in the store that name it; kept by the caller */
+    uint64_t id;                /* unique over the life of the store */
+    uint64_t arrival;           /* milliseconds since 1970 */
+    uint64_t expiry;            /* same clock; 0: never */
+    uint64_t gate; /* change that must be committed before QoS 2 deliveries of it; 0: none */
     struct principal *publisher; /* one reference is held; NULL: the broker */
     uint32_t payload_size;
     uint32_t properties_size;

@@ -4,6 +4,7 @@
 #include "common/verify.h"
 #include "router/connect.h"
 #include "router/router.h"
+#include "router/send.h"
 #include "router/worker_link.h"
 
 #include <stdlib.h>
@@ -50,6 +51,8 @@ static void perform(struct router *r, struct connection *c, const struct release
 
     if (release->kind == RELEASE_OPEN) {
         connect_open(r, c);
+    } else if (release->kind == RELEASE_SEND) {
+        send_waiting(r, c);
     } else if (release->kind == RELEASE_ACK) {
         give_place_back(c, release);
         rw_ack_encode(out, &(struct rw_ack){.conn = c->handle,
@@ -118,6 +121,14 @@ void release_suback(struct router *r, struct connection *c, enum mqtt_packet pac
 void release_open(struct router *r, struct connection *c, uint64_t number)
 {
     release_or_wait(r, c, (struct release){.number = number, .kind = RELEASE_OPEN});
+}
+
+void release_delivery(struct router *r, struct connection *c, uint64_t number)
+{
+    if (c->gate >= number)
+        return; /* it is waited for already */
+    c->gate = number;
+    release_or_wait(r, c, (struct release){.number = number, .kind = RELEASE_SEND});
 }
 
 void release_committed(struct router *r)

@@ -17,6 +17,7 @@ enum release_kind {
     RELEASE_ACK,    /* PUBACK, PUBREC, PUBREL or PUBCOMP */
     RELEASE_SUBACK, /* SUBACK or UNSUBACK; owns its codes */
     RELEASE_OPEN,   /* CONNACK, and the connection is open */
+    RELEASE_SEND,   /* messages that wait for their gate */
 };
 
 struct release {
@@ -50,6 +51,9 @@ void release_suback(struct router *r, struct connection *connection, enum mqtt_p
 
 /* Opens a connection that is in state COMMITTING. */
 void release_open(struct router *r, struct connection *connection, uint64_t number);
+
+/* Sends what waits for the client once all changes up to number are committed. */
+void release_delivery(struct router *r, struct connection *connection, uint64_t number);
 
 /* More was committed: sends what waited for it. */
 void release_committed(struct router *r);

@@ -80,6 +80,10 @@ static bool send_next(struct router *r, struct connection *c)
         connection_block(c);
         return false;
     }
+    if (entry->qos == 2 && entry->message->gate > r->persist.committed) {
+        release_delivery(r, c, entry->message->gate);
+        return false;
+    }
     if (entry->qos > 0 && (!send_window_is_open(r, c, out, message_size(entry->message)) ||
                            !outbound_id_is_free(out, entry)))
         return false;
