@@ -51,8 +51,9 @@ struct child {
 void child_begin(struct child *child, enum role role, const struct child_handlers *handlers,
                  void *context);
 
-/* Enters the sandbox, see common/sandbox.h. `needs` holds what the role's code knows: filter (always
- * &sandbox_filter), directories, threads, memory, locked_memory; MC_SANDBOX says the rest. */
+/* Enters the sandbox, see common/sandbox.h. `needs` holds what the role's code knows: filter
+ * (always &sandbox_filter), directories, threads, memory, locked_memory; MC_SANDBOX says the rest.
+ */
 void child_confine(struct child *child, const struct sandbox_options *needs);
 
 /* Tells the master that this process serves, with a report of its confinement. */

@@ -36,9 +36,9 @@ struct session {
     struct policy_view *view;      /* what the client may do */
     struct replay *replays;        /* retained messages that are still to be sent */
     struct takeover_budget takeovers;
-    struct timer timer;            /* away: the session's end; else: the connection's */
-    uint64_t number;               /* unique over the life of the store: names its records */
-    uint32_t expiry;               /* seconds that it outlives its connection */
+    struct timer timer; /* away: the session's end; else: the connection's */
+    uint64_t number;    /* unique over the life of the store: names its records */
+    uint32_t expiry;    /* seconds that it outlives its connection */
     uint16_t client_id_size;
     uint8_t listener; /* that its client came over last; its policy holds */
     bool stored;      /* has records in the store */

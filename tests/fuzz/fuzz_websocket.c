@@ -28,8 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     guard(data, size);
     size_t len = handshake_head(slice_of(data, size), 0);
     VERIFY(len <= size);
-    if (len > 0 &&
-        handshake_parse(slice_of(data, len), &rules, &handshake) == HANDSHAKE_SWITCHING)
+    if (len > 0 && handshake_parse(slice_of(data, len), &rules, &handshake) == HANDSHAKE_SWITCHING)
         VERIFY(handshake.key.len == HANDSHAKE_KEY_SIZE && handshake.subprotocol != NULL);
     return 0;
 }

@@ -54,7 +54,8 @@ static void good_value(const struct option *option, char *value, size_t size)
         break;
     case OPTION_NUMBER:
     case OPTION_SIZE:
-        snprintf(value, size, "%lld", (long long)(option->max > INT32_MAX ? option->min : option->max));
+        snprintf(value, size, "%lld",
+                 (long long)(option->max > INT32_MAX ? option->min : option->max));
         break;
     case OPTION_OCTAL:
         snprintf(value, size, "0600");
