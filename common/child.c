@@ -187,12 +187,12 @@ void child_stop(struct child *child)
     ev_break(child->loop, EVBREAK_ALL);
 }
 
-void child_audit(struct child *child, const char *json)
+bool child_audit(struct child *child, const char *json)
 {
     struct cm_audit audit = {.event = slice_text(json)};
 
     VERIFY(audit.event.len <= CONTROL_ARGUMENT_MAX);
-    control_send_message(&child->control, cm_audit, &audit, -1);
+    return control_send_message(&child->control, cm_audit, &audit, -1);
 }
 
 void child_reply(struct child *child, uint32_t id, bool failed, const char *text)

@@ -65,8 +65,9 @@ void child_run(struct child *child);
 /* Leaves child_run() after this turn. */
 void child_stop(struct child *child);
 
-/* An audit event: a JSON object as text, without time, process and chain, which are added. */
-void child_audit(struct child *child, const char *json);
+/* An audit event: a JSON object as text, without time, process and chain, which are added.
+ * False: the master does not keep up, and the event is lost. */
+bool child_audit(struct child *child, const char *json);
 
 /* Answers an operator's command; text of any length is sent in parts. */
 void child_reply(struct child *child, uint32_t id, bool failed, const char *text);

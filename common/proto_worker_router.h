@@ -140,6 +140,7 @@ struct delivery_target {
     F(u32, publish_rate, UINT32_MAX)  /* messages a second that the worker lets through; 0: any */ \
     F(u32, publish_bytes, UINT32_MAX) /* bytes a second; 0: any */                                 \
     F(u32, max_packet_size, MQTT_PACKET_MAX) /* of this client's packets; 0: the listener's */     \
+    F(u8, max_qos, 2)                                                                              \
     F(blob, assigned_id, MQTT_STRING_MAX)                                                          \
     F(blob, response_information, MQTT_STRING_MAX)                                                 \
     F(blob, reason_string, MQTT_STRING_MAX)

@@ -109,6 +109,12 @@ static void withdraw_messages(struct router *r, struct session *session)
     outbound_tidy(out);
 }
 
+bool authorize_again(struct router *r, struct session *session)
+{
+    withdraw_messages(r, session);
+    return withdraw_subscriptions(r, session);
+}
+
 void authorize_all_again(struct router *r)
 {
     struct keyed_iterator iterator;
@@ -118,8 +124,7 @@ void authorize_all_again(struct router *r)
     while ((node = keyed_iterator_next(&iterator)) != NULL) {
         struct session *session = KEYED_ENTRY(node, struct session, link);
         authorize_bind(r, session, session->listener);
-        withdraw_messages(r, session);
-        bool withdrawn = withdraw_subscriptions(r, session);
+        bool withdrawn = authorize_again(r, session);
         struct connection *c = session->connection;
         if (c == NULL)
             continue;

@@ -23,6 +23,10 @@ uint8_t authorize_subscribe(struct router *r, struct session *session, struct sl
 /* Whether a message that is held may still be passed on: its publisher may still publish there. */
 bool authorize_held(struct router *r, struct message *message);
 
+/* The session is bound to another policy: what it holds without a right is taken away. True: some
+ * of its subscriptions were. */
+bool authorize_again(struct router *r, struct session *session);
+
 /* The policy changed: everything that is held is decided again, and what lost its right goes. */
 void authorize_all_again(struct router *r);
 

@@ -16,16 +16,13 @@ bool connect_begin(struct router *r, struct connection *c, const struct wr_conne
 /* What authd says about a connection. */
 void connect_verdict(struct router *r, struct worker_link *link, const struct ar_verdict *m);
 
-/* The connection is open from now on: CONNACK was accepted and nothing is waited for. */
-void connect_open(struct router *r, struct connection *c);
-
 /* The connection is over for the router: its slot waits for WR_CLOSED. It has no session. */
 void connect_over(struct router *r, struct connection *c);
 
 /* Takes the connection out of the counts of those that are there. */
 void connect_uncount(struct router *r, struct connection *c);
 
-/* The connection is gone, in whatever state it was. */
-void connect_gone(struct router *r, struct connection *c);
+/* The connection is gone, in whatever state it was. reason: what the client was told, or 0. */
+void connect_gone(struct router *r, struct connection *c, uint8_t reason);
 
 #endif

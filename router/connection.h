@@ -19,6 +19,10 @@ enum connection_state {
     CONNECTION_CLOSING, /* over for the router; WR_CLOSED is still to come */
 };
 
+/* Why a client is not read */
+#define HOLD_STORE 0x01u /* too much waits for the disk */
+#define HOLD_RATE  0x02u /* its principal publishes too fast */
+
 struct connection {
     uint64_t handle;
     struct worker_link *worker;
@@ -37,11 +41,12 @@ struct connection {
     uint16_t listener;
     uint8_t version;  /* enum mqtt_version */
     uint8_t state;    /* enum connection_state */
-    bool held;        /* the worker was told not to read this client */
+    uint8_t held;     /* HOLD_...; 0: the client is read */
     bool counted;     /* in the listener's count */
     bool assigned_id; /* CONNACK names the client id */
     uint8_t connack_flags;
-    bool request_problem; /* reason strings may be sent [MQTT-3.1.2-29] */
+    uint16_t keepalive_max; /* that the client is told of; 0: none */
+    bool request_problem;   /* reason strings may be sent [MQTT-3.1.2-29] */
 };
 
 #endif

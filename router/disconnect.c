@@ -1,5 +1,6 @@
 /* DISCONNECT from a client. */
 #include "common/mqtt.h"
+#include "router/audit.h"
 #include "router/connect.h"
 #include "router/handlers.h"
 #include "router/router.h"
@@ -32,6 +33,7 @@ bool on_wr_disconnect(struct worker_link *link, const struct wr_disconnect *m)
         connection_kill(r, c, REASON_PROTOCOL_ERROR, NULL);
         return true;
     }
+    audit_disconnected(r, c->session, m->reason);
     session_detach(r, c->session, m->reason != REASON_SUCCESS);
     connect_over(r, c);
     return true;

@@ -126,7 +126,13 @@ void persist_request_commit(struct router *r)
 void persist_hold(struct router *r, struct connection *c)
 {
     r->persist.holding = true;
-    connection_hold(c, true);
+    connection_hold(c, HOLD_STORE, true);
+}
+
+static void let_read(struct connection *c, void *context)
+{
+    (void)context;
+    connection_hold(c, HOLD_STORE, false);
 }
 
 static void stop_holding(struct router *r)
@@ -134,7 +140,7 @@ static void stop_holding(struct router *r)
     r->persist.holding = false;
     for (unsigned i = 0; i < r->workers_end; i++) {
         if (r->workers[i] != NULL)
-            worker_link_unhold(r->workers[i]);
+            worker_link_each_open(r->workers[i], let_read, NULL);
     }
 }
 

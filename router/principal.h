@@ -7,6 +7,12 @@
 #include "common/keyed_table.h"
 #include "common/slice.h"
 
+/* What is left of a rate: see router/limits.c. */
+struct rate {
+    int64_t left; /* thousandths of a message or byte; less than nothing: a debt */
+    uint64_t counted_at;
+};
+
 /* What one principal holds at this moment. Retained and subscription counters are kept by the
  * modules that hold them, the others by the sessions. Sizes are in bytes. */
 struct principal_usage {
@@ -18,6 +24,8 @@ struct principal_usage {
     uint32_t queued;
     uint32_t sessions;
     uint32_t connections;
+    struct rate publish_rate;
+    struct rate publish_bytes;
 };
 
 struct policy;

@@ -2,6 +2,7 @@
 #include "router/queue.h"
 
 #include "common/verify.h"
+#include "router/limits.h"
 #include "router/principal.h"
 #include "router/records.h"
 
@@ -93,6 +94,8 @@ static bool within(const struct router *r, const struct outbound *out, uint64_t 
 
 bool queue_has_room(struct router *r, struct session *session, uint64_t bytes)
 {
+    if (!limits_allow_queued(r, session, bytes))
+        return false;
     if (session->outbound == NULL)
         return true;
     if (within(r, session->outbound, bytes))

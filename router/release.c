@@ -2,7 +2,7 @@
 #include "router/release.h"
 
 #include "common/verify.h"
-#include "router/connect.h"
+#include "router/connect_accept.h"
 #include "router/router.h"
 #include "router/send.h"
 #include "router/worker_link.h"

@@ -51,6 +51,7 @@ void revoke_principal(struct router *r, struct slice name, bool removed)
     if (principal == NULL)
         return;
     principal_ref(principal);
+    audit_revoked(r, principal, removed);
     end_sessions(r, principal, removed);
     if (removed && principal->usage.retained > 0)
         remove_retained(r, principal);

@@ -5,6 +5,7 @@
 
 #include "common/limits.h"
 #include "common/proto_control.h"
+#include "router/audit.h"
 #include "router/fanout.h"
 #include "router/persist_link.h"
 #include "router/policies.h"
@@ -63,11 +64,13 @@ struct router {
     struct fanout fanout;
     struct replays replays;
     struct stats stats;
+    struct audit audit;
     struct buf text;   /* a topic or client id that is being made */
     struct buf record; /* a record's value that is being made */
     struct buf key;    /* ... and its key */
     struct buf codes;  /* of a SUBACK that is being made */
     struct timer drain_timer;
+    struct timer rate_timer; /* set while clients are held because of their rates */
     ev_timer wheel_timer;
     ev_check clock;
     ev_idle more;            /* active: there is work left for another turn */

@@ -21,6 +21,8 @@ struct stats {
     uint64_t too_large; /* for the client */
     uint64_t connections_refused;
     uint64_t takeovers;
+    uint64_t limits_hit;
+    uint64_t audit_events;
     uint64_t sessions_expired;
     uint64_t queued;       /* messages held for clients, in flight ones included */
     uint64_t queued_bytes; /* of these */

@@ -2,8 +2,10 @@
 #include "common/cursor.h"
 #include "common/mqtt.h"
 #include "common/topic.h"
+#include "router/audit.h"
 #include "router/authorize.h"
 #include "router/handlers.h"
+#include "router/limits.h"
 #include "router/mount.h"
 #include "router/records.h"
 #include "router/redeliver.h"
@@ -51,13 +53,6 @@ static struct slice full_filter(struct router *r, const struct connection *c,
     return slice_of(buf_head(&r->text), buf_len(&r->text));
 }
 
-static bool is_too_many(const struct router *r, const struct session *session)
-{
-    uint32_t max = r->settings.setup.max_subscriptions;
-
-    return max != 0 && session->subscriber.count >= max;
-}
-
 /* Subscribes to one filter; returns its code for SUBACK. */
 static uint8_t subscribe(struct router *r, struct connection *c, const struct wanted *wanted,
                          uint8_t option_bits, uint32_t identifier)
@@ -78,13 +73,15 @@ static uint8_t subscribe(struct router *r, struct connection *c, const struct wa
     if (!topic_filter_parse(filter, &parts))
         return REASON_TOPIC_FILTER_INVALID; /* too long below the mount point */
     uint8_t reason = authorize_subscribe(r, session, filter);
-    if (reason != 0)
+    if (reason != 0) {
+        audit_topic(r, session, AUDIT_SUBSCRIBE_DENIED, POLICY_SUBSCRIBE, filter);
         return reason;
+    }
     if (subscriptions_find(&r->subscriptions, &session->subscriber, filter) == NULL &&
-        (is_too_many(r, session) || persist_is_full(&r->persist)))
+        (!limits_allow_subscription(r, session) || persist_is_full(&r->persist)))
         return REASON_QUOTA_EXCEEDED;
-    if (options.qos > r->listeners[c->listener].max_qos)
-        options.qos = r->listeners[c->listener].max_qos;
+    if (options.qos > limits_qos(r, c))
+        options.qos = limits_qos(r, c);
     subscriptions_add(&r->subscriptions, &session->subscriber, filter, &options, &existed);
     record_subscription(r, session, filter, &options);
     bool replay = options.retain_handling == 0 || (options.retain_handling == 1 && !existed);

@@ -29,6 +29,8 @@ struct takeover_budget takeover(struct router *r, struct session *session)
     struct takeover_budget budget = session->takeovers;
 
     r->stats.takeovers++;
+    audit_takeover(r, session);
+    audit_disconnected(r, session, REASON_SESSION_TAKEN_OVER);
     session_detach(r, session, true);
     connection_disconnect(r, c, REASON_SESSION_TAKEN_OVER, NULL);
     return budget;

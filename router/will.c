@@ -73,6 +73,7 @@ void will_fire(struct router *r, struct session *session)
     persist_begin(r);
     if (!authorize_publish(session->view, p.topic)) {
         r->stats.publish_refused++;
+        audit_topic(r, session, AUDIT_WILL_DENIED, POLICY_PUBLISH, p.topic);
     } else if (publish(r, &p) != 0) {
         r->stats.publish_dropped++;
     }

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/mqtt.h"
 #include "common/verify.h"
+#include "router/audit.h"
 #include "router/connect.h"
 #include "router/handlers.h"
 #include "router/router.h"
@@ -98,7 +99,7 @@ bool on_wr_closed(struct worker_link *link, const struct wr_closed *m)
 
     if (c == NULL)
         return false;
-    connect_gone(link->router, c);
+    connect_gone(link->router, c, m->reason);
     slot_release(c);
     return true;
 }
@@ -140,7 +141,7 @@ static void lose_connections(struct router *r, struct worker_link *link)
         struct connection *c = closing;
         closing = c->next_blocked;
         c->next_blocked = NULL;
-        connect_gone(r, c);
+        connect_gone(r, c, REASON_SERVER_UNAVAILABLE);
     }
 }
 
@@ -233,28 +234,35 @@ void connection_disconnect(struct router *r, struct connection *c, uint8_t reaso
 void connection_kill(struct router *r, struct connection *c, uint8_t reason,
                      const char *reason_string)
 {
-    if (c->session != NULL)
+    if (c->session != NULL) {
+        audit_disconnected(r, c->session, reason);
         session_detach(r, c->session, true);
+    }
     connection_disconnect(r, c, reason, reason_string);
 }
 
-void connection_hold(struct connection *c, bool hold)
+void connection_hold(struct connection *c, uint8_t why, bool hold)
 {
-    struct rw_hold m = {.conn = c->handle, .hold = hold};
+    uint8_t before = c->held;
 
-    if (c->held == hold)
+    c->held = (uint8_t)(hold ? before | why : before & ~why);
+    if ((c->held == 0) == (before == 0))
         return;
-    c->held = hold;
-    rw_hold_encode(&c->worker->channel.out, &m);
+    rw_hold_encode(&c->worker->channel.out, &(struct rw_hold){.conn = c->handle, .hold = hold});
 }
 
-void worker_link_unhold(struct worker_link *link)
+void worker_link_each_open(struct worker_link *link,
+                           void (*visit)(struct connection *c, void *context), void *context)
 {
-    for (uint32_t i = 0; i < CONNECTION_CHUNKS && link->open > 0; i++) {
+    uint32_t left = link->open;
+
+    for (uint32_t i = 0; i < CONNECTION_CHUNKS && left > 0; i++) {
         for (uint32_t j = 0; link->chunks[i] != NULL && j < CONNECTION_CHUNK; j++) {
             struct connection *c = &link->chunks[i][j];
-            if (c->state == CONNECTION_OPEN)
-                connection_hold(c, false);
+            if (c->state != CONNECTION_OPEN)
+                continue;
+            left--;
+            visit(c, context);
         }
     }
 }

@@ -59,11 +59,13 @@ void connection_disconnect(struct router *r, struct connection *c, uint8_t reaso
 void connection_kill(struct router *r, struct connection *c, uint8_t reason,
                      const char *reason_string);
 
-/* Tells the worker to stop reading the client, or to go on. */
-void connection_hold(struct connection *c, bool hold);
+/* Adds or takes away a reason (HOLD_...) not to read the client; the worker is told of the first
+ * and the last. */
+void connection_hold(struct connection *c, uint8_t why, bool hold);
 
-/* All clients of the worker that are held may be read again. */
-void worker_link_unhold(struct worker_link *link);
+/* Calls visit for each open connection; it may not open or end any. */
+void worker_link_each_open(struct worker_link *link,
+                           void (*visit)(struct connection *c, void *context), void *context);
 
 /* The connection has messages that wait for room in the channel. */
 void connection_block(struct connection *c);

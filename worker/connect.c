@@ -227,7 +227,7 @@ static bool answer(struct connection *c, const struct rw_connack *m)
         .has_session_expiry = (m->flags & CONNACK_SESSION_EXPIRY) != 0,
         .has_server_keepalive = (m->flags & CONNACK_KEEPALIVE) != 0,
         .retain_available = (settings->flags & LISTENER_RETAIN_AVAILABLE) != 0,
-        .max_qos = settings->max_qos,
+        .max_qos = m->reason == 0 ? m->max_qos : settings->max_qos,
         .receive_maximum = settings->receive_maximum,
         .server_keepalive = m->keepalive,
         .topic_alias_maximum = settings->max_topic_alias,

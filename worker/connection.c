@@ -12,6 +12,7 @@
 #include "worker/websocket.h"
 #include "worker/ws_guard.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -33,7 +34,10 @@ static void table_grow(struct connection_table *table)
 
     VERIFY(slots != NULL);
     for (uint32_t i = size; i-- > table->size;) {
-        slots[i] = (struct connection_slot){.generation = 1, .next_free = table->first_free};
+        /* Not to be foreseen: a verdict that was under way to the worker before this one must not
+         * fit a handle of this one. */
+        slots[i] = (struct connection_slot){.generation = randombytes_random(),
+                                            .next_free = table->first_free};
         table->first_free = i;
     }
     table->slots = slots;

@@ -1,0 +1,13 @@
+/* What a CONNECT can be refused for, beyond what authd looks at. */
+#ifndef BULKHEAD_ROUTER_CONNECT_CHECK_H
+#define BULKHEAD_ROUTER_CONNECT_CHECK_H
+
+#include "common/proto_worker_router.h"
+#include "router/connection.h"
+#include "router/router.h"
+
+/* 0, or the reason code for CONNACK. */
+uint8_t connect_check(struct router *r, const struct connection *c, const struct wr_connect *m,
+                      struct principal *principal);
+
+#endif
