@@ -7,6 +7,7 @@
 #include "router/records.h"
 #include "router/redeliver.h"
 #include "router/send.h"
+#include "router/topic_levels.h"
 #include "router/worker_link.h"
 
 void authorize_bind(struct router *r, struct session *session, unsigned listener)
@@ -22,7 +23,8 @@ void authorize_bind(struct router *r, struct session *session, unsigned listener
 
 bool authorize_publish(const struct policy_view *view, struct slice topic)
 {
-    return policy_view_decide(view, POLICY_PUBLISH, topic, NULL) == POLICY_ALLOWED;
+    return !topic_is_dollar(topic) &&
+           policy_view_decide(view, POLICY_PUBLISH, topic, NULL) == POLICY_ALLOWED;
 }
 
 bool authorize_read(const struct policy_view *view, struct slice topic)

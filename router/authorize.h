@@ -9,7 +9,7 @@
 /* Binds the session to the policy of a listener, or to that policy's newest version. */
 void authorize_bind(struct router *r, struct session *session, unsigned listener);
 
-/* Whether the client may publish to a topic name. */
+/* Whether the client may publish to a topic name. Those that begin with $ are the broker's. */
 bool authorize_publish(const struct policy_view *view, struct slice topic);
 
 /* Whether a message of that topic may be delivered to the client. */
