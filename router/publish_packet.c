@@ -103,6 +103,7 @@ static void accept(struct router *r, struct connection *c, const struct wr_publi
                             .publisher = c->session,
                             .principal = session_principal(c->session),
                             .qos = PUBLISH_QOS(m->flags),
+                            .exactly_once = PUBLISH_QOS(m->flags) == 2 && c->session->stored,
                             .retain = (m->flags & PUBLISH_RETAIN) != 0};
 
     if ((m->flags & PUBLISH_EXPIRY) != 0)

@@ -306,3 +306,22 @@ Test(router_store, odd_records_do_no_harm)
     cr_assert_eq(client_connect(&f, &reader), CONNACK_SESSION_PRESENT);
     fixture_close(&f);
 }
+
+/* A receiver that is stored sees an exactly-once message only when its publisher's packet id is
+ * kept: else a crash would make the publisher's repetition a second message. */
+Test(router_store, qos2_delivery_waits_for_the_publishers_id)
+{
+    struct delivery_target target;
+
+    fixture_open(&f, NULL);
+    struct client reader = connected(WORKER, 1, "r", 100);
+    client_subscribe(&f, &reader, "t", 2);
+    struct client publisher = connected(OTHER, 1, "p", 100);
+    f.commits = false;
+    client_publish(&f, &publisher, "t", "one", 2, 1);
+    cr_assert(peer_heard_nothing(WORKER) && peer_heard_nothing(OTHER));
+    fixture_commit(&f);
+    cr_assert(client_heard(&reader, "one", &target));
+    cr_assert(client_heard_ack(&publisher, MQTT_PUBREC, 1, 0));
+    fixture_close(&f);
+}
