@@ -11,7 +11,7 @@
 
 enum {
     CHANNEL_READ_SIZE = 256 * 1024,
-    CHANNEL_KEEP = 256 * 1024, /* buffer memory kept when idle */
+    CHANNEL_KEEP = 1024 * 1024, /* buffer memory kept when idle */
 };
 
 void channel_fail(struct channel *ch, const char *why)

@@ -19,11 +19,12 @@
 #include <sys/socket.h>
 
 enum {
+    DESCRIPTORS_MAX = 65536,
+    SPARE_DESCRIPTORS = 64,
     RECEIVE_SIZE = 2048,      /* what the library keeps for each connection */
     SERVICE_SIZE = 32 * 1024, /* what it reads at once; one for all */
     FRAME_SIZE = 64 * 1024,   /* the greatest frame that we send */
-    SPARE_DESCRIPTORS = 64,
-    HEADER_DATA_MAX = 512, /* of the request that we write */
+    HEADER_DATA_MAX = 512,    /* of the request that we write */
 };
 
 struct websocket {
@@ -411,13 +412,21 @@ static void on_library_log(int level, const char *line)
     log_warning("libwebsockets: %.*s", (int)strcspn(line, "\n"), line);
 }
 
-static unsigned descriptor_limit(const struct worker *worker)
+/* The library makes its tables as long as descriptors are allowed, and goes through all of them for
+ * each connection that comes or goes; told a smaller number it would search for each event instead.
+ * So the limit itself is set, before the library asks for it. */
+static void limit_descriptors(struct worker *worker)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)worker->max_connections + SPARE_DESCRIPTORS;
 
     VERIFY(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    return (unsigned)(wanted < limit.rlim_cur ? wanted : limit.rlim_cur);
+    if (limit.rlim_cur > DESCRIPTORS_MAX)
+        limit.rlim_cur = DESCRIPTORS_MAX;
+    VERIFY(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (worker->child.sandbox.max_files > limit.rlim_cur)
+        worker->child.sandbox.max_files = (uint32_t)limit.rlim_cur;
+    if (worker->max_connections > limit.rlim_cur - SPARE_DESCRIPTORS)
+        worker->max_connections = (uint32_t)limit.rlim_cur - SPARE_DESCRIPTORS;
 }
 
 static bool has_websocket_listener(const struct worker *worker)
@@ -451,7 +460,6 @@ void websocket_init(struct worker *worker)
         .pt_serv_buf_size = SERVICE_SIZE,
         .max_http_header_data = HEADER_DATA_MAX,
         .max_http_header_pool = 2,
-        .fd_limit_per_thread = descriptor_limit(worker),
         .retry_and_idle_policy = &no_policy,
         .vhost_name = "bulkhead",
     };
@@ -459,6 +467,7 @@ void websocket_init(struct worker *worker)
     if (!has_websocket_listener(worker))
         return;
     state.worker = worker;
+    limit_descriptors(worker);
     lws_set_log_level(LLL_ERR, on_library_log);
     state.context = lws_create_context(&info);
     if (state.context == NULL)
