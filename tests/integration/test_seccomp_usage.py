@@ -1,4 +1,5 @@
 """The check of the policies' use, on logs made up for it."""
+import re
 import sys
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def problems(tmp_path):
 
 def without(text):
     return "\n".join(line for line in GOOD.splitlines() if text not in line)
+
+
+@pytest.mark.parametrize("policy", sorted((ROOT / "policy/seccomp").glob("*.policy")),
+                         ids=lambda path: path.stem)
+def test_every_rule_says_why(policy):
+    """A comment stands right above each rule."""
+    before = ""
+    silent = []
+    for number, line in enumerate(policy.read_text().splitlines(), 1):
+        is_rule = line.strip() and not line.startswith("#") and not before.endswith("\\")
+        if is_rule and not re.match(r"# (?!---)", before):
+            silent.append(number)
+        before = line
+    assert not silent
 
 
 def test_a_run_that_uses_everything_passes(problems):

@@ -5,10 +5,12 @@
  *
  * exit code SUCCEEDED, REFUSED_ENOSYS or REFUSED, or death by SIGSYS. With --uid it enters the
  * full tier. `list` prints the names of all attempts. --thread and --orphan break what the sandbox
- * demands of its caller. With --debug the report is printed. */
+ * demands of its caller. With --debug the report is printed. Without words it is a child of
+ * bulkheadd, see in_place.c. */
 #include "common/sandbox.h"
 
 #include "tests/sandbox/attempts.h"
+#include "tests/sandbox/in_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,6 +80,22 @@ static void read_options(int argc, char **argv, struct sandbox_options *options)
     }
 }
 
+static _Noreturn void make_attempt(const struct attempt *attempt)
+{
+    errno = 0;
+    if (attempt->run() != -1)
+        _exit(SUCCEEDED);
+    _exit(errno == ENOSYS ? REFUSED_ENOSYS : REFUSED);
+}
+
+static _Noreturn void run_in_place(void)
+{
+    char name[64] = "";
+
+    enter_in_place(name, sizeof(name));
+    make_attempt(find_attempt(name));
+}
+
 int main(int argc, char **argv)
 {
     struct sandbox_options options = {.filter = &sandbox_filter,
@@ -87,7 +105,7 @@ int main(int argc, char **argv)
     struct sandbox_report report;
 
     if (argc < 2)
-        return USAGE;
+        run_in_place();
     if (strcmp(argv[1], "list") == 0)
         return list_attempts();
     const struct attempt *attempt = find_attempt(argv[1]);
@@ -99,9 +117,5 @@ int main(int argc, char **argv)
     sandbox_enter(&options, &report);
     if (options.debug_violations)
         print(report.text);
-    errno = 0;
-    long result = attempt->run();
-    if (result != -1)
-        _exit(SUCCEEDED);
-    _exit(errno == ENOSYS ? REFUSED_ENOSYS : REFUSED);
+    make_attempt(attempt);
 }
