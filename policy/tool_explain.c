@@ -116,8 +116,9 @@ enum policy_result policy_tool_explain(struct policy *policy,
     fprintf(out, ": %s '%s': %s\n", policy_action_text(action), text, results[verdict.result]);
     policy_verdict_text(policy, &verdict, text, sizeof(text));
     fprintf(out, "  %s\n", text);
-    if (!principal->anonymous && !policy_name_is_safe(principal->user))
+    if (!principal->anonymous && !policy_is_open(policy) && !policy_name_is_safe(principal->user)) {
         fputs("  a user of this name is refused at CONNECT: it could widen a pattern\n", out);
+    }
     if (action == POLICY_SUBSCRIBE &&
         (verdict.result == POLICY_OVERLAP || verdict.reason == POLICY_BY_STRICT))
         say_sides(view, topic, out);
