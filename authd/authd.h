@@ -55,6 +55,6 @@ void check_forget(struct worker_link *worker, uint64_t conn);
 void check_forget_worker(struct worker_link *worker);
 
 /* The password file was replaced: tells the router whose connections must end. */
-void revoke_changed(struct authd *authd, const struct users *before, const struct users *now);
+void revoke_changed(struct authd *authd, struct users *before, const struct users *now);
 
 #endif

@@ -291,14 +291,14 @@ static void revoke_user(struct authd *authd, struct slice name, bool removed)
         ar_revoke_encode(&authd->router.out, &m);
 }
 
-void revoke_changed(struct authd *authd, const struct users *before, const struct users *now)
+void revoke_changed(struct authd *authd, struct users *before, const struct users *now)
 {
     struct keyed_iterator iterator;
     struct keyed_node *node;
 
     if (before == NULL || now == NULL)
         return;
-    keyed_iterator_begin(&iterator, (struct keyed_table *)(uintptr_t)&before->table);
+    keyed_iterator_begin(&iterator, &before->table);
     while ((node = keyed_iterator_next(&iterator)) != NULL) {
         const struct user *old = KEYED_ENTRY(node, struct user, node);
         const struct user *user = users_find(now, old->name);

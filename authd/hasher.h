@@ -3,7 +3,7 @@
 #ifndef BULKHEAD_AUTHD_HASHER_H
 #define BULKHEAD_AUTHD_HASHER_H
 
-#include "authd/password.h"
+#include "common/password.h"
 
 #include <ev.h>
 #include <pthread.h>

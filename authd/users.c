@@ -1,7 +1,7 @@
 /* The users of a password file. */
 #include "authd/users.h"
 
-#include "authd/password.h"
+#include "common/password.h"
 
 #include "common/mqtt_wire.h"
 #include "common/verify.h"

@@ -27,9 +27,9 @@ static void control_fail(struct control *c, const char *why)
 }
 
 /* One sendmsg; true when it was taken or can never be (the reader will see the end). */
-static bool control_write(struct control *c, const void *data, size_t len, int fd)
+static bool control_write(struct control *c, void *data, size_t len, int fd)
 {
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    struct iovec iov = {.iov_base = data, .iov_len = len};
     union {
         char space[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;

@@ -2,7 +2,7 @@
  * line on standard input; never from an argument, which every user of the machine can see. */
 #include "ctl/ctl.h"
 
-#include "authd/password.h"
+#include "common/password.h"
 
 #include <errno.h>
 #include <fcntl.h>

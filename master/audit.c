@@ -78,7 +78,9 @@ void audit_event(struct master *m, const char *name, const char *members, ...)
     va_start(arguments, members);
     vsnprintf(text + len, sizeof(text) - (size_t)len - 1, members, arguments);
     va_end(arguments);
-    strcat(text, "}");
+    size_t used = strlen(text);
+    text[used] = '}';
+    text[used + 1] = '\0';
     pass_on(m, ROLE_MASTER, getpid(), slice_text(text));
 }
 

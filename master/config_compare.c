@@ -2,6 +2,7 @@
 #include "common/verify.h"
 #include "master/config_options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,8 +74,7 @@ static void add_name(char **names, const char *name)
     char *longer = realloc(*names, used + strlen(name) + 3);
 
     VERIFY(longer != NULL);
-    strcpy(longer + used, used > 0 ? ", " : "");
-    strcat(longer, name);
+    snprintf(longer + used, strlen(name) + 3, "%s%s", used > 0 ? ", " : "", name);
     *names = longer;
 }
 

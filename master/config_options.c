@@ -96,7 +96,7 @@ const struct option config_options[] = {
             .help = "Worker processes of the listener: a number, or `auto` (half the processors, "
                     "1 to 16)."),
     TIME("connect_timeout", AT_INHERITED(connect_timeout), .value = "10s", OWN,
-         RANGE(100, 10 * MINUTE),
+         RANGE(100, 10LL * MINUTE),
          .help = "Time from accepting a connection to its complete CONNECT packet."),
     NUMBER("receive_maximum", AT_INHERITED(receive_maximum), .value = "1024", OWN,
            RANGE(1, UINT16_MAX),

@@ -98,11 +98,12 @@ static const struct unit size_units[] = {
     {"m", 1 << 20}, {"G", 1 << 30}, {"g", 1 << 30}, {NULL, 0},
 };
 static const struct unit duration_units[] = {
-    {"", 1000},     {"ms", 1},           {"s", 1000}, {"m", 60 * 1000},
-    {"h", 3600000}, {"d", 24 * 3600000}, {NULL, 0},
+    {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60LL * 1000}, {"h", 3600000}, {"d", 24LL * 3600000},
+    {NULL, 0},
 };
 static const struct unit expiration_units[] = {
-    {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}, {"m", 30 * 86400}, {"y", 365 * 86400}, {NULL, 0},
+    {"h", 3600},         {"d", 86400},         {"w", 7LL * 86400},
+    {"m", 30LL * 86400}, {"y", 365LL * 86400}, {NULL, 0},
 };
 
 static bool read_with_unit(const char *value, const struct unit *units, int64_t *number)

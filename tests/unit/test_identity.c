@@ -1,8 +1,8 @@
 /* Password files, stored forms, the credential cache and the throttle. */
 #include "authd/cache.h"
-#include "authd/password.h"
 #include "authd/throttle.h"
 #include "authd/users.h"
+#include "common/password.h"
 
 #include <criterion/criterion.h>
 #include <sodium.h>

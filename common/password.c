@@ -1,5 +1,5 @@
 /* Verification of stored passwords. */
-#include "authd/password.h"
+#include "common/password.h"
 
 #include "common/verify.h"
 

@@ -1,7 +1,7 @@
 /* Stored passwords and how they are verified. Three forms: libsodium's argon2id string, and what
  * mosquitto_passwd writes: $7$ (PBKDF2 with SHA-512) and $6$ (salted SHA-512, weak). */
-#ifndef BULKHEAD_AUTHD_PASSWORD_H
-#define BULKHEAD_AUTHD_PASSWORD_H
+#ifndef BULKHEAD_COMMON_PASSWORD_H
+#define BULKHEAD_COMMON_PASSWORD_H
 
 #include "common/slice.h"
 
