@@ -20,6 +20,7 @@ def campaign(new_broker, kills, seed):
     broker.expected = {}
 
 
+@pytest.mark.long
 def test_kills_under_load(new_broker, build):
     campaign(new_broker, 200 if build == "release" else 20, seed=1)
 
