@@ -30,17 +30,16 @@ static void split_topic(struct split *split, struct slice topic)
 
 unsigned view_scope(const struct policy_view *view, struct slice first)
 {
-    bool broker = slice_is(first, "$SYS");
-
     if (view->refused || slice_is(first, "$share"))
         return 0;
-    unsigned open = broker ? ACTION_ALL & ~ACTION_BIT(POLICY_PUBLISH) : ACTION_ALL;
+    /* Topics that begin with $ are the broker's own [MQTT-4.7.2]. */
+    unsigned open = level_is_dollar(first) ? ACTION_ALL & ~ACTION_BIT(POLICY_PUBLISH) : ACTION_ALL;
     if (!view->policy->protected_mode)
         return open;
     /* An anonymous client has neither a name nor a role, one with an unsafe name has no name. */
     if (view->names.user.len > 0 && slice_equal(first, view->names.user))
         return open;
-    return broker && view->admin ? open : 0;
+    return view->admin && slice_is(first, "$SYS") ? open : 0;
 }
 
 /* Why the scope does not include an action. */

@@ -44,7 +44,7 @@ enum policy_reason {
     POLICY_BY_DEFAULT,      /* no rule allows it */
     POLICY_BY_OPEN,         /* there is no policy file */
     POLICY_BY_PROTECTED,    /* protected mode: own first level, or not */
-    POLICY_BY_BROKER_TOPIC, /* only the broker publishes there */
+    POLICY_BY_BROKER_TOPIC, /* begins with $: only the broker publishes there */
     POLICY_BY_NAME,         /* a name that a deny pattern cannot be applied to, or too many roles */
     POLICY_BY_SYNTAX,       /* not a topic or filter */
     POLICY_BY_STRICT,       /* reaches beyond what is readable, see enum policy_wildcard */

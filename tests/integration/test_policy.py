@@ -209,8 +209,9 @@ def test_rules_mean_what_they_mean_to_mosquitto(policy, tmp_path, seed):
     with mosquitto(tmp_path, acl) as address:
         for user in USERS:
             lines += [f"user {user}" if user else "anonymous", "client cid"]
-            for action, allowed in (("publish", writable(address, user)),
-                                    ("read", readable(address, user))):
+            # mosquitto lets rules open topics with a leading $; ours are the broker's alone.
+            written = {topic for topic in writable(address, user) if topic[0] != "$"}
+            for action, allowed in (("publish", written), ("read", readable(address, user))):
                 lines += [f"{'allow' if topic in allowed else 'deny'} {action} {topic}"
                           for topic in TOPICS]
     code, output = policy("test", "expect", acl=acl, expect="\n".join(lines) + "\n")

@@ -33,6 +33,7 @@ static unsigned topic_count;
 static char filters[FILTERS_MAX][TEXT_LEN];
 static struct set matched[FILTERS_MAX]; /* the topics of each filter */
 static unsigned filter_count;
+static struct set dollar_topics; /* which only the broker publishes to */
 
 /* Adds prefix with one more level of every kind; returns how many texts there are then. */
 static inline unsigned extend(char (*texts)[TEXT_LEN], unsigned count, const char *prefix,
@@ -81,6 +82,10 @@ static inline void make_universe(void)
     topic_count = drop_empty(topics, make_texts(topics, topic_levels, TOPIC_LEVELS, TOPIC_DEPTH));
     filter_count =
         drop_empty(filters, make_texts(filters, filter_levels, FILTER_LEVELS, FILTER_DEPTH));
+    for (unsigned t = 0; t < topic_count; t++) {
+        if (topics[t][0] == '$')
+            dollar_topics.words[t / 64] |= 1ull << (t % 64);
+    }
     for (unsigned f = 0; f < filter_count; f++) {
         for (unsigned t = 0; t < topic_count; t++) {
             if (topic_matches(slice_text(filters[f]), slice_text(topics[t])))
@@ -133,6 +138,8 @@ static inline void allowed_set(const struct random_rule *rules, unsigned count,
             }
         }
         allowed->words[w] = (granted[0] & ~denied[0]) | (granted[1] & ~denied[1] & ~denied[0]);
+        if (action == POLICY_PUBLISH)
+            allowed->words[w] &= ~dollar_topics.words[w];
     }
 }
 

@@ -73,7 +73,8 @@ Test(policy_decide, dollar_topics)
     ASSERT_DENIED(policy, "bob", READ, "$SYS");
     ASSERT_ALLOWED(policy, "admin", READ, "$SYS/uptime");
     ASSERT_DENIED(policy, "admin", PUBLISH, "$SYS/uptime");
-    ASSERT_ALLOWED(policy, "admin", PUBLISH, "$other/x");
+    ASSERT_ALLOWED(policy, "admin", READ, "$other/x");
+    ASSERT_DENIED(policy, "admin", PUBLISH, "$other/x");
     ASSERT_DENIED(policy, "admin", PUBLISH, "$share/g/x");
     ASSERT_ALLOWED(policy, "bob", SUBSCRIBE, "#");
     ASSERT_DENIED(policy, "bob", SUBSCRIBE, "$SYS/#");
@@ -260,6 +261,7 @@ Test(policy_decide, without_a_file_all_but_the_brokers_topics)
     ASSERT_ALLOWED(policy, "u", READ, "$SYS/x");
     ASSERT_DENIED(policy, "u", PUBLISH, "$SYS/x");
     ASSERT_DENIED(policy, "u", PUBLISH, "$share/g/x");
+    ASSERT_DENIED(policy, "u", PUBLISH, "$other/x");
     ASSERT_DENIED(policy, "u", PUBLISH, "a/+");
     ASSERT_DENIED(policy, "u", PUBLISH, "");
     cr_assert_eq(decide_for(policy, "u", "c", POLICY_PUBLISH, "$SYS/x").reason,
