@@ -26,8 +26,8 @@ struct subcommand {
 };
 
 /* One for each, in a file of its own; main.c lists them. */
-extern const struct subcommand audit_command, backup_command, health_command, key_command,
-    passwd_command, policy_command, reload_command, restore_command, sandbox_command,
+extern const struct subcommand audit_command, backup_command, doctor_command, health_command,
+    key_command, passwd_command, policy_command, reload_command, restore_command, sandbox_command,
     status_command, store_command;
 
 /* Asks the broker. Prints the reason on standard error and returns NULL when it cannot be reached

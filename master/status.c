@@ -57,13 +57,49 @@ static void put_process(struct buf *out, const struct process *p)
     put(out, "}");
 }
 
+static void put_flag(struct buf *out, const char *name, bool value)
+{
+    put(out, "\"%s\":%s,", name, value ? "true" : "false");
+}
+
+/* What `bulkheadctl doctor` judges; no names of files and no secrets. */
+static void put_settings(struct buf *out, const struct config *config)
+{
+    bool anonymous = false;
+    bool everything_ruled = true;
+    bool network = false;
+
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct listener_config *listener = config->listeners[i];
+        anonymous |= listener->security.allow_anonymous;
+        everything_ruled &= listener->security.acl_file != NULL || config->protected_mode;
+        network |= listener->port != 0;
+    }
+    put(out, "\"settings\":{");
+    put_flag(out, "anonymous", anonymous);
+    put_flag(out, "rules", everything_ruled);
+    put_flag(out, "network", network);
+    put_flag(out, "protected", config->protected_mode);
+    put_flag(out, "persistence", config->persistence);
+    put_flag(out, "strict", config->durability == 0);
+    put_flag(out, "require_key",
+             config->require_key || config->key_file != NULL ||
+                 config->key_passphrase_file != NULL);
+    put_flag(out, "rollback_guard", config->rollback_guard != NULL);
+    put_flag(out, "audit", config->audit);
+    put_flag(out, "audit_file", (config->audit_dest & AUDIT_TO_FILE) != 0);
+    put(out, "\"sandbox_debug\":%s},", config->sandbox_debug ? "true" : "false");
+}
+
 void status_write(const struct master *m, struct buf *out)
 {
     put(out, "{");
     put_text(out, "version", BULKHEAD_VERSION);
-    put(out, ",\"tier\":\"%s\",\"serving\":%s,\"stopping\":%s,\"processes\":[",
+    put(out, ",\"tier\":\"%s\",\"serving\":%s,\"stopping\":%s,",
         m->identities.full ? "full" : "reduced", m->serving ? "true" : "false",
         m->stopping ? "true" : "false");
+    put_settings(out, m->config);
+    put(out, "\"processes\":[");
     put(out, "{\"role\":\"master\",\"pid\":%d,\"state\":\"ready\",\"uptime\":%.1f,\"restarts\":0,",
         getpid(), ev_now(m->loop) - m->started_at);
     put_text(out, "confinement", "");

@@ -220,6 +220,17 @@ def test_kernel_and_broker_agree(any_stack):
                 mount != "/sys/fs/cgroup"], writable
 
 
+def test_doctor(any_stack):
+    """The stacks pass the checks of docs/PRODUCTION.md, but for the open one's openness."""
+    done = any_stack.engine.docker("exec", "mosquitto", "/usr/bin/bulkheadctl", "--json", "doctor",
+                                   check=False)
+    found = {(entry["check"], entry["verdict"]) for entry in json.loads(done.stdout)}
+    bad = {check for check, verdict in found if verdict == "bad"}
+    assert bad == ({"identity", "rules"} if any_stack.variant == "open" else set()), done.stdout
+    assert done.returncode == (1 if bad else 0)
+    assert (("tier", "good") in found) == (any_stack.variant != "reduced")
+
+
 def test_no_secret_is_seen(any_stack):
     engine = any_stack.engine
     any_stack.connect("secretive", user_of(any_stack)).disconnect()
