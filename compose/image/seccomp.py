@@ -25,8 +25,14 @@ ENGINE = """
     sched_getaffinity sched_yield seccomp setgid setgroups setpgid setresgid setresuid setsid
     setuid sigaltstack statfs statx tgkill umask uname unlinkat wait4 waitid write
 """
-# the master, before its own filter: files of other owners, the passphrase as a file in memory
-START = "setfsuid setfsgid memfd_create sendfile pselect6"
+# the master before its own filter: listeners, the data directory, files of other owners, the
+# passphrase as a file in memory; and bulkheadctl, which has no filter: status, backups, passwords
+START = """
+    accept accept4 bind chmod chown connect fchmod fchown fdatasync fsync ftruncate getpeername
+    getrlimit getsockname getsockopt linkat listen lstat memfd_create mkdir pselect6 pwrite64
+    recvfrom recvmsg rename rmdir sendfile sendmsg sendto setfsgid setfsuid setrlimit setsockopt
+    shutdown socket stat unlink writev
+"""
 # takes CAP_SYS_ADMIN, which the container does not have
 NEVER = {"unshare"}
 
