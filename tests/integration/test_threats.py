@@ -303,7 +303,7 @@ def test_queue_of_an_absent_client_is_bounded(new_broker, topic):
     assert got == sorted(set(got)) and 50 <= len(got) <= 110
 
 
-def test_flood_at_a_client_that_does_not_read(new_broker, topic):
+def test_flood_at_a_client_that_does_not_read(new_broker, build, topic):
     """QoS 0 at a stalled socket is dropped once its buffer is full; others get everything."""
     broker = new_broker(options="client_buffer 65536")
     stalled = broker.client("stalled", receive_buffer=4096)
@@ -317,7 +317,8 @@ def test_flood_at_a_client_that_does_not_read(new_broker, topic):
     for number in range(3000):
         publisher.send_publish(topic, payload)
         reader.receive(topic)
-    assert total_resident(broker) - before < 25 * MIB
+    # The sanitizers keep freed memory for a while.
+    assert total_resident(broker) - before < (300 if build == "sanitize" else 25) * MIB
     publisher.ping()
 
 
@@ -475,10 +476,10 @@ def test_log_lines_cannot_be_forged(new_broker, text):
         client.send(mqtt.connect(**fields))
         try:
             client.next_packet()
-            client.send(mqtt.publish(text, "x") + mqtt.subscribe(1, [(text, 0)]))
-            while True:
-                client.next_packet(2)
-        except (StreamClosed, TimeoutError, mqtt.Malformed):
+            client.send(mqtt.publish(text, "x") + mqtt.subscribe(1, [(text, 0)]) + mqtt.pingreq())
+            while client.next_packet().kind != mqtt.PINGRESP:
+                pass
+        except StreamClosed:
             pass
         client.close()
     broker.stop()
