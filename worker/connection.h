@@ -30,9 +30,9 @@ enum pause_reason {
 
 /* The rate at which one client may publish: two token buckets. */
 struct publish_limit {
-    uint32_t rate;  /* messages a second; 0: any */
-    uint32_t bytes; /* bytes a second; 0: any */
-    int64_t rate_tokens;
+    uint32_t rate;       /* messages a second; 0: any */
+    uint32_t bytes;      /* bytes a second; 0: any */
+    int64_t rate_tokens; /* thousandths */
     int64_t byte_tokens;
     uint64_t filled_ms;
 };

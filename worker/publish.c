@@ -7,7 +7,10 @@
 
 #include <stdlib.h>
 
-enum { THROTTLE_MS = 100 };
+enum {
+    THROTTLE_MS = 100,
+    TOKEN = 1000, /* one message or byte; a rate of one a second fills one a millisecond */
+};
 
 void publish_set_limit(struct connection *c, uint32_t messages, uint32_t bytes)
 {
@@ -17,8 +20,8 @@ void publish_set_limit(struct connection *c, uint32_t messages, uint32_t bytes)
     VERIFY(c->limit != NULL);
     *c->limit = (struct publish_limit){.rate = messages,
                                        .bytes = bytes,
-                                       .rate_tokens = messages,
-                                       .byte_tokens = bytes,
+                                       .rate_tokens = messages * (int64_t)TOKEN,
+                                       .byte_tokens = bytes * (int64_t)TOKEN,
                                        .filled_ms = worker_now_ms()};
 }
 
@@ -32,12 +35,12 @@ static void limit_fill(struct publish_limit *limit, uint64_t now)
     if (elapsed > 60000)
         elapsed = 60000;
     limit->filled_ms = now;
-    limit->rate_tokens += (int64_t)(limit->rate * elapsed / 1000);
-    limit->byte_tokens += (int64_t)(limit->bytes * elapsed / 1000);
-    if (limit->rate_tokens > limit->rate)
-        limit->rate_tokens = limit->rate;
-    if (limit->byte_tokens > limit->bytes)
-        limit->byte_tokens = limit->bytes;
+    limit->rate_tokens += (int64_t)(limit->rate * elapsed);
+    limit->byte_tokens += (int64_t)(limit->bytes * elapsed);
+    if (limit->rate_tokens > limit->rate * (int64_t)TOKEN)
+        limit->rate_tokens = limit->rate * (int64_t)TOKEN;
+    if (limit->byte_tokens > limit->bytes * (int64_t)TOKEN)
+        limit->byte_tokens = limit->bytes * (int64_t)TOKEN;
 }
 
 static bool limit_exceeded(const struct publish_limit *limit)
@@ -51,8 +54,8 @@ static void limit_charge(struct connection *c, size_t size)
 {
     struct worker *worker = connection_worker(c);
 
-    c->limit->rate_tokens--;
-    c->limit->byte_tokens -= (int64_t)size;
+    c->limit->rate_tokens -= TOKEN;
+    c->limit->byte_tokens -= (int64_t)size * TOKEN;
     if (!limit_exceeded(c->limit))
         return;
     limit_fill(c->limit, worker_now_ms());
@@ -96,10 +99,12 @@ static uint8_t listener_reason(const struct connection *c, const struct publish_
 {
     const struct mc_listener *settings = &c->listener->settings;
 
-    if (publish->qos > settings->max_qos)
+    if (publish->qos > settings->max_qos) {
         return REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-11] */
-    if (publish->retain && (settings->flags & LISTENER_RETAIN_AVAILABLE) == 0)
+    }
+    if (publish->retain && (settings->flags & LISTENER_RETAIN_AVAILABLE) == 0) {
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-14] */
+    }
     return 0;
 }
 
