@@ -32,10 +32,11 @@ static void sync_folder(const char *path)
     char folder[4096];
     const char *slash = strrchr(path, '/');
 
-    if (slash == NULL)
+    if (slash == NULL) {
         snprintf(folder, sizeof(folder), ".");
-    else
+    } else {
         snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    }
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         (void)fsync(fd);
@@ -55,10 +56,11 @@ bool key_file_create(const char *path)
     bool good = write_key(fd);
     int error = errno;
     close(fd);
-    if (good)
+    if (good) {
         sync_folder(path);
-    else
+    } else {
         unlink(path);
+    }
     errno = error;
     return good;
 }

@@ -120,10 +120,11 @@ char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int
     if (control_send_message(&answer.control, ctl_request, &request, passed_fd))
         control_receive_until(&answer.control, &answer.done);
     control_close(&answer.control);
-    if (!answer.failed && answer.done)
+    if (!answer.failed && answer.done) {
         text = strndup((const char *)buf_head(&answer.text), buf_len(&answer.text));
-    else if (buf_len(&answer.text) > 0)
+    } else if (buf_len(&answer.text) > 0) {
         ctl_fail("%.*s", (int)buf_len(&answer.text), (const char *)buf_head(&answer.text));
+    }
     buf_free(&answer.text);
     return text;
 }

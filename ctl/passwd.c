@@ -99,10 +99,11 @@ static bool rewrite(const char *path, const char *user, const char *stored, bool
         return false;
     }
     while (old != NULL && getline(&line, &room, old) > 0) {
-        if (!is_entry(line, user))
+        if (!is_entry(line, user)) {
             fputs(line, new);
-        else
+        } else {
             *found = true;
+        }
     }
     free(line);
     if (stored != NULL)
@@ -113,10 +114,11 @@ static bool rewrite(const char *path, const char *user, const char *stored, bool
     good = fclose(new) == 0 && good;
     if (old != NULL)
         fclose(old);
-    if (good && (stored != NULL || *found))
+    if (good && (stored != NULL || *found)) {
         good = rename(beside, path) == 0;
-    else
+    } else {
         unlink(beside);
+    }
     return good;
 }
 
@@ -168,10 +170,11 @@ static bool find_stored(const char *path, const char *user, char *stored, size_t
             snprintf(stored, size, "%s", line + strlen(user) + 1);
         }
     }
-    if (file == NULL)
+    if (file == NULL) {
         ctl_fail("%s cannot be read: %s", path, strerror(errno));
-    else
+    } else {
         fclose(file);
+    }
     free(line);
     if (file != NULL && !found)
         ctl_fail("%s has no user %s", path, user);

@@ -71,10 +71,11 @@ static void add_line(json_t *process, int pid, const char *line, const char *nam
 {
     char value[512];
 
-    if (proc_status_text(pid, line, value, sizeof(value)))
+    if (proc_status_text(pid, line, value, sizeof(value))) {
         json_object_set_new(process, name, json_string(value));
-    else
+    } else {
         json_object_set_new(process, name, json_null());
+    }
 }
 
 static void add_namespaces(json_t *process, int pid)

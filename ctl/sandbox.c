@@ -18,13 +18,14 @@ static const char *text_of(const json_t *process, const char *name)
 /* A namespace of its own, compared with that of bulkheadctl. */
 static void print_namespaces(const json_t *process)
 {
-    const char *kind;
-    json_t *value;
     const char *separator = "";
 
     printf("  namespaces    ");
-    json_object_foreach(json_object_get(process, "namespaces"), kind, value)
-    {
+    json_t *namespaces = json_object_get(process, "namespaces");
+    for (void *at = json_object_iter(namespaces); at != NULL;
+         at = json_object_iter_next(namespaces, at)) {
+        const char *kind = json_object_iter_key(at);
+        const json_t *value = json_object_iter_value(at);
         char path[64];
         char own[128] = "";
         const char *target = json_string_value(value);
@@ -43,16 +44,14 @@ static void print_namespaces(const json_t *process)
 static void print_descriptors(const json_t *process)
 {
     const json_t *descriptors = json_object_get(process, "descriptors");
-    const json_t *descriptor;
-    size_t i;
 
     if (!json_is_array(descriptors)) {
         printf("  descriptors   unknown: reading them takes root\n");
         return;
     }
     printf("  descriptors   %zu\n", json_array_size(descriptors));
-    json_array_foreach(descriptors, i, descriptor)
-    {
+    for (size_t i = 0; i < json_array_size(descriptors); i++) {
+        const json_t *descriptor = json_array_get(descriptors, i);
         const char *target = json_string_value(json_object_get(descriptor, "target"));
         printf("    %4lld  %s\n", json_integer_value(json_object_get(descriptor, "fd")),
                target != NULL ? target : "unknown");
@@ -90,9 +89,6 @@ static void print_process(const json_t *process)
 
 static int run_sandbox(const struct ctl *ctl, int count, char **words)
 {
-    size_t i;
-    json_t *process;
-
     (void)words;
     if (count != 0)
         return CTL_USAGE;
@@ -105,8 +101,9 @@ static int run_sandbox(const struct ctl *ctl, int count, char **words)
             "the broker runs in another container, where its process ids mean something "
             "else: run bulkheadctl there");
     }
-    json_array_foreach(json_object_get(status, "processes"), i, process)
-    {
+    json_t *processes = json_object_get(status, "processes");
+    for (size_t i = 0; i < json_array_size(processes); i++) {
+        json_t *process = json_array_get(processes, i);
         int pid = (int)json_integer_value(json_object_get(process, "pid"));
         if (pid == 0)
             continue;

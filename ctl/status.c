@@ -18,12 +18,13 @@ static void print_bytes(double bytes)
 
 static void print_uptime(double seconds)
 {
-    if (seconds >= 48 * 3600)
+    if (seconds >= 48 * 3600) {
         printf("%7.1f d", seconds / 86400);
-    else if (seconds >= 2 * 3600)
+    } else if (seconds >= 2 * 3600) {
         printf("%7.1f h", seconds / 3600);
-    else
+    } else {
         printf("%7.0f s", seconds);
+    }
 }
 
 static void print_process(const json_t *process)
@@ -44,8 +45,7 @@ static void print_process(const json_t *process)
 
 static void print_status(const json_t *status)
 {
-    size_t i;
-    const json_t *process;
+    const json_t *processes = json_object_get(status, "processes");
 
     printf("Bulkhead %s, %s, sandbox tier: %s\n",
            json_string_value(json_object_get(status, "version")),
@@ -55,14 +55,12 @@ static void print_status(const json_t *status)
            json_string_value(json_object_get(status, "tier")));
     printf("%-9s %7s  %-8s %6s %9s %9s  %10s %11s  %s\n", "process", "pid", "state", "uid",
            "uptime", "restarts", "memory", "cpu", "listener");
-    json_array_foreach(json_object_get(status, "processes"), i, process) print_process(process);
+    for (size_t i = 0; i < json_array_size(processes); i++)
+        print_process(json_array_get(processes, i));
 }
 
 static int run_status(const struct ctl *ctl, int count, char **words)
 {
-    size_t i;
-    json_t *process;
-
     (void)words;
     if (count != 0)
         return CTL_USAGE;
@@ -70,8 +68,9 @@ static int run_status(const struct ctl *ctl, int count, char **words)
     if (status == NULL)
         return CTL_FAILED;
     bool same = json_is_true(json_object_get(status, "same_pids"));
-    json_array_foreach(json_object_get(status, "processes"), i, process)
-    {
+    json_t *processes = json_object_get(status, "processes");
+    for (size_t i = 0; i < json_array_size(processes); i++) {
+        json_t *process = json_array_get(processes, i);
         if (same)
             proc_add_usage(process, (int)json_integer_value(json_object_get(process, "pid")));
     }

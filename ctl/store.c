@@ -34,10 +34,11 @@ static bool read_hex_key(const char *path, char hex[65])
 
     if (file != NULL)
         fclose(file);
-    if (!good)
+    if (!good) {
         ctl_fail("%s: no line of 64 hexadecimal digits; make a pair with 'bulkheadctl backup "
                  "keypair NAME'",
                  path);
+    }
     return good;
 }
 
@@ -67,9 +68,10 @@ static int make_keypair(const char *name)
     bool good = write_hex(name, ".secret", 0600, secret_key) &&
                 write_hex(name, ".public", 0644, public_key);
     sodium_memzero(secret_key, sizeof(secret_key));
-    if (good)
+    if (good) {
         printf("%s.public goes to the broker; keep %s.secret away from it: it alone restores\n",
                name, name);
+    }
     return good ? CTL_GOOD : CTL_FAILED;
 }
 
@@ -125,10 +127,11 @@ static bool unseal_stream_key(int fd, const char *secret_path, char hex[65])
     crypto_scalarmult_base(public_key, secret_key);
     bool good = pread(fd, box, sizeof(box), BOX_AT) == (ssize_t)sizeof(box) &&
                 crypto_box_seal_open(key, box, sizeof(box), public_key, secret_key) == 0;
-    if (good)
+    if (good) {
         sodium_bin2hex(hex, 65, key, sizeof(key));
-    else
+    } else {
         ctl_fail("the backup was not sealed to this key");
+    }
     sodium_memzero(secret_key, sizeof(secret_key));
     sodium_memzero(secret_hex, sizeof(secret_hex));
     sodium_memzero(key, sizeof(key));

@@ -39,12 +39,13 @@ static void pass_on(struct master *m, enum role role, pid_t pid, struct slice ev
 
     if (!m->config->audit)
         return;
-    if (persistd_takes(m))
+    if (persistd_takes(m)) {
         process_send(master_process(m, ROLE_PERSISTD), mc_audit, &message, -1);
-    else if (buf_len(&waiting.frames) + event.len > WAITING_BYTES_MAX)
+    } else if (buf_len(&waiting.frames) + event.len > WAITING_BYTES_MAX) {
         waiting.lost++;
-    else
+    } else {
         mc_audit_encode(&waiting.frames, &message);
+    }
 }
 
 void audit_forward(struct process *p, struct slice event)

@@ -110,10 +110,11 @@ static void answer_health(struct operator* o)
         fail(o, why);
         return;
     }
-    if (m->config->persistence)
+    if (m->config->persistence) {
         forward(o, ROLE_PERSISTD, "health", slice_text(""), -1);
-    else
+    } else {
         reply(o, true, false, slice_text("healthy"));
+    }
 }
 
 /* Who answers what. A role gets the request as MC_COMMAND. */
@@ -147,13 +148,14 @@ static bool on_ctl_request(struct operator* o, const struct ctl_request *m)
     }
     bool good = !o->asked; /* one request a connection */
     o->asked = true;
-    if (good && verb == NULL)
+    if (good && verb == NULL) {
         fail(o, "the broker does not know this command; are bulkheadctl and bulkheadd of the same "
                 "version?");
-    else if (good && verb->answer != NULL)
+    } else if (good && verb->answer != NULL) {
         verb->answer(o);
-    else if (good)
+    } else if (good) {
         forward(o, verb->role, verb->role_verb, m->argument, fd);
+    }
     if (fd >= 0)
         close(fd);
     return good;
@@ -249,12 +251,13 @@ static void default_path(char *path, size_t size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-    if (geteuid() == 0)
+    if (geteuid() == 0) {
         snprintf(path, size, "/run/bulkhead/control.sock");
-    else if (runtime != NULL && *runtime == '/' && strlen(runtime) < size - 40)
+    } else if (runtime != NULL && *runtime == '/' && strlen(runtime) < size - 40) {
         snprintf(path, size, "%s/bulkhead/control.sock", runtime);
-    else
+    } else {
         snprintf(path, size, "/tmp/bulkhead-%u/control.sock", geteuid());
+    }
 }
 
 static bool is_in_use(const struct sockaddr_un *address)
@@ -308,20 +311,22 @@ bool commands_open(struct master *m)
         log_error("control_socket: the path is longer than %zu bytes", sizeof(path) - 1);
         return false;
     }
-    if (wanted != NULL)
+    if (wanted != NULL) {
         snprintf(path, sizeof(path), "%s", wanted);
-    else
+    } else {
         default_path(path, sizeof(path));
+    }
     if ((wanted != NULL || make_folder(path)) && open_socket(path)) {
         log_info("control socket: %s", path);
         return true;
     }
-    if (wanted != NULL)
+    if (wanted != NULL) {
         log_error("control_socket %s: %s", path, strerror(errno));
-    else
+    } else {
         log_warning("bulkheadctl cannot reach this broker: %s: %s; another place can be given with "
                     "control_socket",
                     path, strerror(errno));
+    }
     return wanted == NULL;
 }
 

@@ -60,10 +60,11 @@ void config_problem(struct config *config, int level, struct config_place place,
     int len = 0;
     va_list arguments;
 
-    if (place.file != NULL && place.line > 0)
+    if (place.file != NULL && place.line > 0) {
         len = snprintf(text, sizeof(text), "%s:%u: ", place.file, place.line);
-    else if (place.file != NULL)
+    } else if (place.file != NULL) {
         len = snprintf(text, sizeof(text), "%s: ", place.file);
+    }
     if (len < 0 || (size_t)len >= sizeof(text))
         len = 0;
     va_start(arguments, format);
@@ -134,10 +135,11 @@ void config_read_file(struct config *config, const char *path, struct config_pla
     } else if (fd >= 0) {
         text = descriptor_read_all(fd, CONFIG_FILE_MAX, &len);
     }
-    if (text == NULL)
+    if (text == NULL) {
         config_problem(config, LEVEL_ERROR, from, "cannot read %s: %s", path, strerror(errno));
-    else
+    } else {
         read_text(config, path, text, len);
+    }
     free(text);
     if (fd >= 0)
         close(fd);
@@ -197,7 +199,6 @@ void config_free(struct config *config)
         return;
     for (size_t i = 0; i < config->listener_count; i++)
         free(config->listeners[i]);
-    free(config->listeners);
     while (config->texts != NULL) {
         struct config_text *next = config->texts->next;
         free(config->texts);

@@ -74,7 +74,7 @@ struct config_text; /* an owned string */
 struct config {
     /* listeners */
     struct listener_config default_listener; /* `port`, and defaults of the inherited directives */
-    struct listener_config **listeners;
+    struct listener_config *listeners[LISTENERS_MAX];
     size_t listener_count;
     bool per_listener_settings;
     bool local_only; /* nothing said where to listen: loopback, anonymous */

@@ -18,11 +18,12 @@ static void complain_unknown(struct config *config, struct config_place place, c
     /* a file of something else gets no advice on each of its lines */
     const char *nearest = config->errors < NEAREST_MAX ? config_option_nearest(name) : NULL;
 
-    if (nearest != NULL)
+    if (nearest != NULL) {
         config_problem(config, LEVEL_ERROR, place, "unknown directive '%.64s'; did you mean '%s'?",
                        name, nearest);
-    else
+    } else {
         config_problem(config, LEVEL_ERROR, place, "unknown directive '%.64s'", name);
+    }
 }
 
 /* The structure that the directive's field is in, and where the directive is noted as given. */
@@ -53,13 +54,14 @@ static void store(struct config *config, const struct option *option, struct con
     char *base = option_base(config, option, &set);
     struct config_place *given = &set[option_index(option)];
 
-    if (option->type == OPTION_TEXT && given->file != NULL)
+    if (option->type == OPTION_TEXT && given->file != NULL) {
         config_problem(config, LEVEL_ERROR, place, "%s was given before, at %s:%u", option->name,
                        given->file, given->line);
-    else if (!config_value_store(config, option, base + option->offset, value, problem,
-                                 sizeof(problem)))
+    } else if (!config_value_store(config, option, base + option->offset, value, problem,
+                                   sizeof(problem))) {
         config_problem(config, LEVEL_ERROR, place, "%s %s, not '%.64s'", option->name, problem,
                        value);
+    }
     *given = place;
     config->set[option_index(option)] = place;
 }
@@ -104,10 +106,7 @@ struct listener_config *config_add_listener(struct config *config, struct config
     if (config->listener_count == LISTENERS_MAX)
         return NULL;
     struct listener_config *listener = calloc(1, sizeof(*listener));
-    struct listener_config **all =
-        realloc(config->listeners, (config->listener_count + 1) * sizeof(*all));
-    VERIFY(listener != NULL && all != NULL);
-    config->listeners = all;
+    VERIFY(listener != NULL);
     config_defaults(config, SCOPE_LISTENER, listener);
     config_defaults(config, SCOPE_SECURITY, &listener->security);
     const struct listener_config *from = &config->default_listener;
@@ -148,10 +147,11 @@ static void add_default_listener(struct config *config, const struct config_argu
     if (!wanted) {
         for (size_t i = 0; i < config_option_count; i++) {
             const struct config_place *given = &by_default->set[i];
-            if (given->file != NULL && config_options[i].scope == SCOPE_LISTENER)
+            if (given->file != NULL && config_options[i].scope == SCOPE_LISTENER) {
                 config_problem(config, LEVEL_WARNING, *given,
                                "%s stands before the first listener, and so applies to none",
                                config_options[i].name);
+            }
         }
         return;
     }
@@ -168,16 +168,17 @@ static void add_default_listener(struct config *config, const struct config_argu
 
 static void name_listener(struct config *config, struct listener_config *listener)
 {
-    if (listener->port == 0)
+    if (listener->port == 0) {
         listener->name = listener->address != NULL ? listener->address : config_text(config, "?");
-    else if (listener->address == NULL)
+    } else if (listener->address == NULL) {
         listener->name = config_printf(config, "%u", (unsigned)listener->port);
-    else if (strchr(listener->address, ':') != NULL)
+    } else if (strchr(listener->address, ':') != NULL) {
         listener->name =
             config_printf(config, "[%s]:%u", listener->address, (unsigned)listener->port);
-    else
+    } else {
         listener->name =
             config_printf(config, "%s:%u", listener->address, (unsigned)listener->port);
+    }
     if (strlen(listener->name) > NAME_MAX_BYTES) {
         config_problem(config, LEVEL_ERROR, listener->place, "the address is longer than %u bytes",
                        NAME_MAX_BYTES);
@@ -197,24 +198,28 @@ static void check_listener(struct config *config, struct listener_config *listen
     name_listener(config, listener);
     if (!config->per_listener_settings)
         listener->security = config->security;
-    if (listener->max_connections == 0)
+    if (listener->max_connections == 0) {
         config_problem(config, LEVEL_ERROR, place_of(listener, "max_connections"),
                        "max_connections must be -1 (no limit) or at least 1");
+    }
     if (listener->websocket_path == NULL)
         listener->websocket_path = config_text(config, "/mqtt");
-    if (listener->websocket_path[0] != '/' || strlen(listener->websocket_path) > NAME_MAX_BYTES)
+    if (listener->websocket_path[0] != '/' || strlen(listener->websocket_path) > NAME_MAX_BYTES) {
         config_problem(config, LEVEL_ERROR, place_of(listener, "websocket_path"),
                        "websocket_path must begin with / and have at most %u bytes",
                        NAME_MAX_BYTES);
+    }
     if (!websockets && (place_of(listener, "websocket_path").file != NULL) &&
-        listener->place.file != NULL)
+        listener->place.file != NULL) {
         config_problem(config, LEVEL_WARNING, place_of(listener, "websocket_path"),
                        "websocket_path has no effect without `protocol websockets`");
-    if (config->protected_mode && listener->security.allow_anonymous)
+    }
+    if (config->protected_mode && listener->security.allow_anonymous) {
         config_problem(config, LEVEL_ERROR, listener->place,
                        "listener %s: `protected true` and `allow_anonymous true` exclude each "
                        "other",
                        listener->name);
+    }
 }
 
 static bool same_text(const char *a, const char *b)
@@ -226,9 +231,10 @@ static void check_two_listeners(struct config *config, const struct listener_con
                                 const struct listener_config *b)
 {
     if (a->port == b->port && same_text(a->address, b->address) &&
-        a->socket_domain == b->socket_domain && same_text(a->bind_interface, b->bind_interface))
+        a->socket_domain == b->socket_domain && same_text(a->bind_interface, b->bind_interface)) {
         config_problem(config, LEVEL_ERROR, b->place, "%s is listened on already, by %s:%u",
                        b->name, a->place.file != NULL ? a->place.file : "-p", a->place.line);
+    }
 }
 
 /* One authd holds one set of users. */
@@ -242,11 +248,12 @@ static void check_same_users(struct config *config)
             continue;
         if (first == NULL)
             first = listener;
-        if (!same_text(first->security.password_file, listener->security.password_file))
+        if (!same_text(first->security.password_file, listener->security.password_file)) {
             config_problem(config, LEVEL_ERROR, listener->place,
                            "listener %s has another password_file than listener %s, which is not "
                            "supported: name one file for both, or run a second broker",
                            listener->name, first->name);
+        }
     }
 }
 
@@ -261,9 +268,10 @@ static void check_workers(struct config *config)
 
     for (size_t i = 0; i < config->listener_count; i++)
         workers += worker_count(config->listeners[i]);
-    if (workers > WORKERS_MAX)
+    if (workers > WORKERS_MAX) {
         config_problem(config, LEVEL_ERROR, (struct config_place){0},
                        "%zu workers for all listeners are more than %u", workers, WORKERS_MAX);
+    }
 }
 
 static void check_claimed_names(struct config *config)
@@ -297,13 +305,15 @@ static void check_identity(struct config *config)
     if (config_was_set(config, "access_team", &place) && config->access_jwks_file == NULL)
         config_problem(config, LEVEL_ERROR, place, "access_team needs access_jwks_file");
     if (config_was_set(config, "access_jwks_file", &place) &&
-        (config->access_team == NULL || config->access_audience == NULL))
+        (config->access_team == NULL || config->access_audience == NULL)) {
         config_problem(config, LEVEL_ERROR, place,
                        "access_jwks_file needs access_team and access_audience");
+    }
     if (config_was_set(config, "jwt_jwks_file", &place) &&
-        (config->jwt_issuer == NULL || config->jwt_audience == NULL))
+        (config->jwt_issuer == NULL || config->jwt_audience == NULL)) {
         config_problem(config, LEVEL_ERROR, place,
                        "jwt_jwks_file needs jwt_issuer and jwt_audience");
+    }
     if (!config_was_set(config, "wildcard_policy", NULL))
         config->wildcard_policy = config->protected_mode ? 0 : 1;
 }
@@ -312,12 +322,13 @@ static void finish_log(struct config *config, const struct config_arguments *arg
 {
     enum { USUAL = 1 << LEVEL_ERROR | 1 << LEVEL_WARNING | 1 << LEVEL_NOTICE | 1 << LEVEL_INFO };
 
-    if (arguments->verbose)
+    if (arguments->verbose) {
         config->log_levels = USUAL | 1 << LEVEL_DEBUG;
-    else if (config->log_types_none)
+    } else if (config->log_types_none) {
         config->log_levels = 0;
-    else if (!config_was_set(config, "log_type", NULL))
+    } else if (!config_was_set(config, "log_type", NULL)) {
         config->log_levels = USUAL;
+    }
     if (config->log_dest == 0)
         config->log_dest = LOG_TO_STDERR;
     if ((config->log_dest & LOG_TO_NONE) != 0)

@@ -71,10 +71,11 @@ static bool same_workers(const struct config *a, const struct config *b)
 static void add_name(char **names, const char *name)
 {
     size_t used = *names != NULL ? strlen(*names) : 0;
-    char *longer = realloc(*names, used + strlen(name) + 3);
+    size_t size = used + strlen(name) + 3;
+    char *longer = realloc(*names, size);
 
     VERIFY(longer != NULL);
-    snprintf(longer + used, strlen(name) + 3, "%s%s", used > 0 ? ", " : "", name);
+    snprintf(longer + used, size - used, "%s%s", used > 0 ? ", " : "", name);
     *names = longer;
 }
 
@@ -127,9 +128,10 @@ void config_apply_live(struct config *config, const struct config *new)
         }
         VERIFY(option->scope == SCOPE_SECURITY);
         copy_value(config, option, &config->security, &new->security);
-        for (size_t j = 0; j < config->listener_count && j < new->listener_count; j++)
+        for (size_t j = 0; j < config->listener_count && j < new->listener_count; j++) {
             copy_value(config, option, &config->listeners[j]->security,
                        &new->listeners[j]->security);
+        }
     }
     memcpy(config->digest, new->digest, sizeof(config->digest));
     config->log_dest = new->log_dest;

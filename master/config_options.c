@@ -54,7 +54,11 @@
 #define LIVE             .live = true
 #define MAX_NAME         .max = NAME_MAX_BYTES
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+/* milliseconds */
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
 
 const struct option config_options[] = {
     SECTION("Listeners"),

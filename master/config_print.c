@@ -41,11 +41,12 @@ static void print_values(FILE *out, const struct option *option)
 static void print_section(FILE *out, const struct option *option)
 {
     fprintf(out, "\n## %s\n\n", option->name);
-    if (option[1].type == OPTION_IGNORED || option[1].type == OPTION_REFUSED)
+    if (option[1].type == OPTION_IGNORED || option[1].type == OPTION_REFUSED) {
         fprintf(out, "| directive | %s |\n|---|---|\n",
                 option[1].type == OPTION_IGNORED ? "why" : "what to do instead");
-    else
+    } else {
         fputs("| directive | values | default | meaning |\n|---|---|---|---|\n", out);
+    }
 }
 
 static void print_supported(FILE *out, const struct option *option)
@@ -60,10 +61,11 @@ static void print_supported(FILE *out, const struct option *option)
     fprintf(out, "| `%s`%s%s%s | ", option->name, option->own ? " *" : "", marks[option->scope],
             option->live ? " ↻" : "");
     print_values(out, option);
-    if (option->value != NULL)
+    if (option->value != NULL) {
         fprintf(out, " | `%s` | ", option->value);
-    else
+    } else {
         fputs(" | | ", out);
+    }
     fprintf(out, "%s |\n", option->help);
 }
 
@@ -71,12 +73,13 @@ void config_options_print(FILE *out)
 {
     for (size_t i = 0; i < config_option_count; i++) {
         const struct option *option = &config_options[i];
-        if (option->type == OPTION_SECTION)
+        if (option->type == OPTION_SECTION) {
             print_section(out, option);
-        else if (option->type == OPTION_IGNORED || option->type == OPTION_REFUSED)
+        } else if (option->type == OPTION_IGNORED || option->type == OPTION_REFUSED) {
             fprintf(out, "| `%s%s` | %s |\n", option->name, option->prefix ? "..." : "",
                     option->help);
-        else
+        } else {
             print_supported(out, option);
+        }
     }
 }

@@ -50,9 +50,10 @@ void config_take_listener(struct config *config, struct config_place place, char
     listener->port = good ? port : 1;
     if (*value != '\0')
         listener->address = config_text(config, value);
-    if (good && port == 0 && (listener->address == NULL || listener->address[0] != '/'))
+    if (good && port == 0 && (listener->address == NULL || listener->address[0] != '/')) {
         config_problem(config, LEVEL_ERROR, place,
                        "listener 0 must be followed by the absolute path of a unix socket");
+    }
 }
 
 void config_take_port(struct config *config, struct config_place place, char *value)
@@ -79,11 +80,12 @@ void config_take_workers(struct config *config, struct config_place place, char 
     char *end = NULL;
     long count = strcmp(value, "auto") == 0 ? 0 : strtol(value, &end, 10);
 
-    if (end != NULL && (*end != '\0' || end == value || count < 1 || count > (long)WORKERS_MAX))
+    if (end != NULL && (*end != '\0' || end == value || count < 1 || count > (long)WORKERS_MAX)) {
         config_problem(config, LEVEL_ERROR, place, "workers must be auto or a number from 1 to %u",
                        WORKERS_MAX);
-    else
+    } else {
         config->current->workers = count;
+    }
 }
 
 void config_take_per_listener(struct config *config, struct config_place place, char *value)
@@ -95,10 +97,11 @@ void config_take_per_listener(struct config *config, struct config_place place, 
         return;
     }
     for (size_t i = 0; on && i < config_option_count; i++) {
-        if (config_options[i].scope == SCOPE_SECURITY && config->set[i].file != NULL)
+        if (config_options[i].scope == SCOPE_SECURITY && config->set[i].file != NULL) {
             config_problem(config, LEVEL_ERROR, place,
                            "per_listener_settings must come before %s (%s:%u)",
                            config_options[i].name, config->set[i].file, config->set[i].line);
+        }
     }
     config->per_listener_settings = on;
 }
@@ -119,21 +122,22 @@ void config_take_log_dest(struct config *config, struct config_place place, char
         if (strcmp(name, places[i].name) == 0)
             bit = places[i].bit;
     }
-    if (strcmp(name, "topic") == 0 || strcmp(name, "dlt") == 0)
+    if (strcmp(name, "topic") == 0 || strcmp(name, "dlt") == 0) {
         config_problem(config, LEVEL_ERROR, place,
                        "log_dest %s is not supported: use stderr, file or syslog", name);
-    else if (bit == 0)
+    } else if (bit == 0) {
         config_problem(config, LEVEL_ERROR, place,
                        "'%s' is not a log_dest: must be stderr, stdout, syslog, file PATH or none",
                        name);
-    else if ((bit == LOG_TO_FILE) != (*value != '\0'))
+    } else if ((bit == LOG_TO_FILE) != (*value != '\0')) {
         config_problem(config, LEVEL_ERROR, place,
                        bit == LOG_TO_FILE ? "log_dest file needs the file's path"
                                           : "log_dest has a word too many");
-    else if (bit == LOG_TO_FILE && config->log_file != NULL)
+    } else if (bit == LOG_TO_FILE && config->log_file != NULL) {
         config_problem(config, LEVEL_ERROR, place, "there can be only one log file");
-    else if (bit == LOG_TO_FILE)
+    } else if (bit == LOG_TO_FILE) {
         config->log_file = config_text(config, value);
+    }
     config->log_dest |= bit;
 }
 
@@ -201,14 +205,16 @@ void config_take_include_dir(struct config *config, struct config_place place, c
     }
     config->include_depth++;
     for (int i = 0; i < count; i++) {
-        if (i < INCLUDE_FILES_MAX)
+        if (i < INCLUDE_FILES_MAX) {
             config_read_file(config, config_printf(config, "%s/%s", value, names[i]->d_name),
                              place);
+        }
         free(names[i]);
     }
     config->include_depth--;
     free(names);
-    if (count > INCLUDE_FILES_MAX)
+    if (count > INCLUDE_FILES_MAX) {
         config_problem(config, LEVEL_ERROR, place, "more than %d files in %s", INCLUDE_FILES_MAX,
                        value);
+    }
 }

@@ -209,21 +209,22 @@ static void describe(const struct option *option, char *problem, size_t size)
     };
     const char *kind = option->type <= OPTION_SET ? kinds[option->type] : NULL;
 
-    if (option->type == OPTION_TEXT || option->type == OPTION_LINES)
+    if (option->type == OPTION_TEXT || option->type == OPTION_LINES) {
         snprintf(problem, size, "is longer than %zu bytes", text_bound(option));
-    else if (option->type == OPTION_CHOICE || option->type == OPTION_SET)
+    } else if (option->type == OPTION_CHOICE || option->type == OPTION_SET) {
         snprintf(problem, size, "must be %s %s", kind, option->choices);
-    else if (option->type == OPTION_BOOL || option->type == OPTION_EXPIRATION)
+    } else if (option->type == OPTION_BOOL || option->type == OPTION_EXPIRATION) {
         snprintf(problem, size, "must be %s", kind);
-    else if (option->type == OPTION_OCTAL)
+    } else if (option->type == OPTION_OCTAL) {
         snprintf(problem, size, "must be %s from %#o to %#o", kind, (unsigned)option->min,
                  (unsigned)option->max);
-    else if (option->type == OPTION_DURATION)
+    } else if (option->type == OPTION_DURATION) {
         snprintf(problem, size, "must be %s from %g to %g seconds", kind,
                  (double)option->min / 1000, (double)option->max / 1000);
-    else
+    } else {
         snprintf(problem, size, "must be %s from %lld to %lld", kind, (long long)option->min,
                  (long long)option->max);
+    }
 }
 
 bool config_value_store(struct config *config, const struct option *option, void *field,

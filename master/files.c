@@ -95,9 +95,10 @@ static int sealed_copy(int fd, size_t size)
             return -1;
         }
     }
-    if (copy >= 0)
+    if (copy >= 0) {
         VERIFY(fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) ==
                0);
+    }
     return copy;
 }
 
@@ -108,17 +109,18 @@ int files_open_policy(struct file_set *set, enum file_kind kind, unsigned listen
     int copy = -1;
     int fd = files_open(path, O_RDONLY, &status);
 
-    if (fd < 0)
+    if (fd < 0) {
         log_error("%s %s: %s; it decides who may do what, so nothing is served without it", what,
                   path, strerror(errno));
-    else if (!S_ISREG(status.st_mode))
+    } else if (!S_ISREG(status.st_mode)) {
         log_error("%s %s is not a file", what, path);
-    else if (status.st_size == 0)
+    } else if (status.st_size == 0) {
         log_error("%s %s is empty; was writing it interrupted?", what, path);
-    else if (status.st_size > POLICY_FILE_MAX)
+    } else if (status.st_size > POLICY_FILE_MAX) {
         log_error("%s %s is greater than %d bytes", what, path, POLICY_FILE_MAX);
-    else if ((copy = sealed_copy(fd, (size_t)status.st_size)) < 0)
+    } else if ((copy = sealed_copy(fd, (size_t)status.st_size)) < 0) {
         log_error("%s %s: cannot copy it: %s", what, path, strerror(errno));
+    }
     if (fd >= 0)
         close(fd);
     if (copy >= 0) {

@@ -103,9 +103,10 @@ bool files_open_includes(struct file_set *set, unsigned listener, const char *ac
     const char *slash = strrchr(acl_path, '/');
     size_t next = set->count;
 
-    if (slash != NULL)
+    if (slash != NULL) {
         snprintf(includes.folder, sizeof(includes.folder), "%.*s", (int)(slash - acl_path) + 1,
                  acl_path);
+    }
     bool good = look_for_includes(&includes, acl_fd);
     /* files that are found are looked through in turn */
     for (; good && next < set->count; next++)

@@ -111,10 +111,11 @@ static bool open_data_directory(const struct config *config, const struct identi
     *is_new = empty == 1;
     bool good =
         ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty) : is_usable(fd, path);
-    if (good)
+    if (good) {
         files_add(set, FILE_DATA_DIRECTORY, path, fd);
-    else
+    } else {
         close(fd);
+    }
     return good;
 }
 
@@ -131,10 +132,11 @@ static bool open_guard(const struct config *config, const struct identities *ids
     bool good = ids->full ? settle_owner(fd, config->rollback_guard, &status, &ids->persistd,
                                          directory_is_empty(fd))
                           : is_usable(fd, config->rollback_guard);
-    if (good)
+    if (good) {
         files_add(set, FILE_ROLLBACK_GUARD, config->rollback_guard, fd);
-    else
+    } else {
         close(fd);
+    }
     return good;
 }
 

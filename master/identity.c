@@ -50,9 +50,10 @@ bool identities_decide(const struct config *config, struct identities *ids)
 {
     *ids = (struct identities){.full = sandbox_full_possible()};
     if (!ids->full) {
-        if (config->require_sandbox == SANDBOX_FULL)
+        if (config->require_sandbox == SANDBOX_FULL) {
             log_error("require_sandbox full: start as root, or with the capabilities SETUID, "
                       "SETGID and SYS_CHROOT");
+        }
         return config->require_sandbox != SANDBOX_FULL;
     }
     ids->persistd = look_up("bulkhead-persistd", config->uid_base + UID_PERSISTD);

@@ -47,20 +47,20 @@ static bool open_secret(struct file_set *set, enum file_kind kind, const char *w
     struct stat status;
     int fd = files_open(path, O_RDONLY, &status);
 
-    if (fd < 0 && errno == ENOENT && kind == FILE_KEY)
+    if (fd < 0 && errno == ENOENT && kind == FILE_KEY) {
         log_error("%s %s does not exist; bring it back, or for a new store make one: "
                   "bulkheadctl key new %s",
                   what, path, path);
-    else if (fd < 0)
+    } else if (fd < 0) {
         log_error("%s %s: %s", what, path, strerror(errno));
-    else if (!S_ISREG(status.st_mode))
+    } else if (!S_ISREG(status.st_mode)) {
         log_error("%s %s is not a file", what, path);
-    else if (status.st_size == 0)
+    } else if (status.st_size == 0) {
         log_error("%s %s is empty", what, path);
-    else if (check_mode && (status.st_mode & 077) != 0)
+    } else if (check_mode && (status.st_mode & 077) != 0) {
         log_error("%s %s can be read by others than its owner (mode %04o): chmod 600 %s", what,
                   path, status.st_mode & 07777, path);
-    else {
+    } else {
         files_add(set, kind, path, fd);
         log_info("the store is sealed with the %s %s", what, path);
         return true;
@@ -164,9 +164,10 @@ bool key_open(const struct config *config, bool store_is_new, struct file_set *s
 
     if (config->key_file != NULL)
         return open_secret(set, FILE_KEY, "key_file", config->key_file, true);
-    if (config->key_passphrase_file != NULL)
+    if (config->key_passphrase_file != NULL) {
         return open_secret(set, FILE_PASSPHRASE, "key_passphrase_file", config->key_passphrase_file,
                            true);
+    }
     if (credentials != NULL) {
         snprintf(path, sizeof(path), "%s/bulkhead_key", credentials);
         if (access(path, F_OK) == 0)

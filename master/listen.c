@@ -19,11 +19,12 @@ static bool fail(const struct listener_config *listener, const char *step)
 {
     int error = errno;
 
-    if (listener->place.file != NULL)
+    if (listener->place.file != NULL) {
         log_error("%s:%u: listener %s: %s: %s", listener->place.file, listener->place.line,
                   listener->name, step, strerror(error));
-    else
+    } else {
         log_error("listener %s: %s: %s", listener->name, step, strerror(error));
+    }
     if (error == EADDRINUSE)
         log_error("another program listens on %s; `ss -lntp` shows which", listener->name);
     return false;
@@ -41,9 +42,10 @@ static int tcp_socket(const struct listener_config *listener, const struct socka
     bool good = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0;
     if (good && address->sa_family == AF_INET6)
         good = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6, sizeof(v6)) == 0;
-    if (good && listener->bind_interface != NULL)
+    if (good && listener->bind_interface != NULL) {
         good = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, listener->bind_interface,
                           (socklen_t)strlen(listener->bind_interface)) == 0;
+    }
     if (good && bind(fd, address, len) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
     int error = errno;
@@ -93,10 +95,11 @@ static bool listen_address(const struct listener_config *listener, struct listen
         if (sockets->count == LISTEN_SOCKETS_MAX)
             break;
         int fd = tcp_socket(listener, at->ai_addr, at->ai_addrlen, true);
-        if (fd >= 0)
+        if (fd >= 0) {
             sockets->fds[sockets->count++] = fd;
-        else if (error == 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL))
+        } else if (error == 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)) {
             error = errno;
+        }
     }
     freeaddrinfo(found);
     errno = error;
@@ -148,9 +151,10 @@ static bool listen_unix(const struct listener_config *listener, struct listen_so
     }
     if (lstat(address.sun_path, &status) == 0) {
         errno = EADDRINUSE;
-        if (!S_ISSOCK(status.st_mode) || is_alive(&address))
+        if (!S_ISSOCK(status.st_mode) || is_alive(&address)) {
             return fail(listener,
                         S_ISSOCK(status.st_mode) ? "cannot listen" : "the path is not a socket");
+        }
         unlink(address.sun_path);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -67,18 +67,19 @@ static size_t escape_one(const uint8_t *at, size_t left, char out[16])
     uint32_t character = 0;
     size_t len = decode(at, left, &character);
 
-    if (len == 0)
+    if (len == 0) {
         snprintf(out, 16, "\\x%02x", at[0]);
-    else if (character == '\\')
+    } else if (character == '\\') {
         snprintf(out, 16, "\\\\");
-    else if (character == '\n' || character == '\r' || character == '\t')
+    } else if (character == '\n' || character == '\r' || character == '\t') {
         snprintf(out, 16, "\\%c", character == '\n' ? 'n' : character == '\r' ? 'r' : 't');
-    else if (character < 0x80 && is_hidden(character))
+    } else if (character < 0x80 && is_hidden(character)) {
         snprintf(out, 16, "\\x%02x", character);
-    else if (is_hidden(character))
+    } else if (is_hidden(character)) {
         snprintf(out, 16, "\\u{%x}", character);
-    else
+    } else {
         snprintf(out, 16, "%.*s", (int)len, (const char *)at);
+    }
     return len == 0 ? 1 : len;
 }
 

@@ -234,10 +234,11 @@ void log_output_reopen(void)
     if ((output.dest & LOG_TO_FILE) == 0)
         return;
     int file = open_file(output.file_path);
-    if (file < 0)
+    if (file < 0) {
         log_error("cannot open the log file %s again: %s", output.file_path, strerror(errno));
-    else
+    } else {
         replace(&output.file, file);
+    }
 }
 
 void log_output_ready(void)

@@ -115,9 +115,10 @@ static void collect_problem(void *context, int level, const char *text)
 static void report_problems(struct problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++) {
-        if (problems->list[i].text != NULL)
+        if (problems->list[i].text != NULL) {
             log_output_write(problems->list[i].level, "bulkheadd", 0,
                              slice_text(problems->list[i].text));
+        }
         free(problems->list[i].text);
     }
     free(problems->list);
@@ -180,9 +181,9 @@ static void fill_standard_descriptors(void)
 {
     int fd;
 
-    do
+    do {
         fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)
         close(fd);
 }
@@ -199,19 +200,21 @@ static bool open_listeners(struct master *m)
 static void describe_start(const struct master *m)
 {
     log_notice("Bulkhead " BULKHEAD_VERSION " starting");
-    if (m->identities.full)
+    if (m->identities.full) {
         log_notice("sandbox tier: full (persistd runs as user %u, router %u, authd %u, workers %u "
                    "and on)",
                    m->identities.persistd.uid, m->identities.router.uid, m->identities.authd.uid,
                    m->identities.workers[0].uid);
-    else
+    } else {
         log_notice("sandbox tier: reduced (all processes run as user %u, without chroot)",
                    geteuid());
+    }
     if (m->config->local_only)
         log_notice("no listener is configured: serving this machine only, without passwords");
-    if (m->config->persistence && m->config->durability == 1)
+    if (m->config->persistence && m->config->durability == 1) {
         log_notice("durability relaxed: a crash can lose what was acknowledged in the last %g s",
                    (double)m->config->commit_interval / 1000);
+    }
 }
 
 static bool write_pid_file(const char *path)

@@ -66,10 +66,11 @@ static _Noreturn void become_child(const char *path, char *title, int control_fd
     setsid(); /* a Ctrl-C in the master's terminal is the master's to handle */
     int null = open("/dev/null", O_RDWR);
     bool good = null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0;
-    if (control_fd == CONTROL_FD)
+    if (control_fd == CONTROL_FD) {
         good = good && fcntl(control_fd, F_SETFD, 0) == 0;
-    else
+    } else {
         good = good && dup2(control_fd, CONTROL_FD) >= 0;
+    }
     good = good && close_range(CONTROL_FD + 1, ~0u, 0) == 0;
     if (good)
         execve(path, arguments, environment);
@@ -96,10 +97,11 @@ bool process_spawn(struct process *p)
         log_error("cannot make a control channel: %s", strerror(errno));
         return false;
     }
-    if (p->role == ROLE_WORKER)
+    if (p->role == ROLE_WORKER) {
         snprintf(title, sizeof(title), "bulkhead-worker [%s]", p->title + strlen("worker "));
-    else
+    } else {
         snprintf(title, sizeof(title), "bulkhead-%s", role_name(p->role));
+    }
     pid_t pid = fork();
     if (pid == 0)
         become_child(p->master->executables[p->role], title, pair[1]);

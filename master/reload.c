@@ -88,10 +88,11 @@ static void commit(struct master *m)
         if (m->processes[i].state == PROCESS_READY)
             setup_again(&m->processes[i]);
     }
-    if (later != NULL)
+    if (later != NULL) {
         snprintf(text, sizeof(text), "done, but a restart is needed for: %s", later);
-    else
+    } else {
         snprintf(text, sizeof(text), "done");
+    }
     free(later);
     finish(m, true, text);
 }

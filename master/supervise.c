@@ -153,9 +153,10 @@ static void begin_serving(struct master *m)
 {
     m->serving = true;
     supervise_serve(m);
-    for (size_t i = 0; i < m->config->listener_count; i++)
+    for (size_t i = 0; i < m->config->listener_count; i++) {
         log_info("listening on %s (%s)", m->config->listeners[i]->name,
                  m->config->listeners[i]->protocol == PROTOCOL_MQTT ? "mqtt" : "websockets");
+    }
     audit_started(m);
     log_output_ready();
     notify_state("READY=1\nSTATUS=serving");
@@ -172,10 +173,11 @@ void supervise_ready(struct process *p)
     audit_process_started(p);
     if (m->stopping)
         return;
-    if (!m->serving && all_ready(m))
+    if (!m->serving && all_ready(m)) {
         begin_serving(m);
-    else if (m->serving)
+    } else if (m->serving) {
         supervise_serve(m);
+    }
     if (p->restarts > 0)
         log_info("%s [%d] is ready", p->title, p->pid);
     if (p->role == ROLE_PERSISTD)
@@ -186,18 +188,19 @@ void supervise_ready(struct process *p)
 /* How a process ended, in words. */
 static void describe_end(const struct process *p, int status, char *out, size_t size)
 {
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
         snprintf(out, size, "sandbox violation: a forbidden system call%s",
                  p->master->config->sandbox_debug ? ", named above"
                                                   : "; `sandbox_debug true` names it");
-    else if (WIFSIGNALED(status) && p->kill_reason != NULL)
+    } else if (WIFSIGNALED(status) && p->kill_reason != NULL) {
         snprintf(out, size, "killed: %s", p->kill_reason);
-    else if (WIFSIGNALED(status))
+    } else if (WIFSIGNALED(status)) {
         snprintf(out, size, "signal %s", sigabbrev_np(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) == 127)
+    } else if (WEXITSTATUS(status) == 127) {
         snprintf(out, size, "cannot be executed");
-    else
+    } else {
         snprintf(out, size, "exit code %d", WEXITSTATUS(status));
+    }
 }
 
 static void report_end(struct process *p, pid_t pid, int status)
@@ -262,10 +265,11 @@ static void on_exit_event(struct ev_loop *loop, ev_child *watcher, int revents)
         report_end(p, pid, watcher->rstatus);
     commands_process_gone(p);
     reload_process_gone(p);
-    if (m->stopping)
+    if (m->stopping) {
         stop_next(m);
-    else
+    } else {
         replace_process(p, watcher->rstatus);
+    }
 }
 
 static void check_heart(struct process *p)

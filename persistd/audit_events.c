@@ -81,10 +81,11 @@ static void announce(struct persistd *p)
         return;
     state.announced = p->audit.failing;
     control_send_message(&p->child.control, cm_audit_state, &message, -1);
-    if (p->audit.failing)
+    if (p->audit.failing) {
         ev_timer_start(p->child.loop, &state.retry);
-    else
+    } else {
         ev_timer_stop(p->child.loop, &state.retry);
+    }
 }
 
 void audit_events_take(struct persistd *p, const struct mc_audit *m)
