@@ -87,6 +87,7 @@ static bool on_mc_command(struct child *child, const struct mc_command *m)
     return true;
 }
 PASS_ON(audit)
+PASS_ON(log_record)
 
 MESSAGE_DISPATCH(child_on_message, struct child, MASTER_TO_CHILD)
 

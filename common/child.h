@@ -29,6 +29,7 @@ struct child_handlers {
     bool (*drain)(void *context, const struct mc_drain *m);
     bool (*command)(void *context, const struct mc_command *m, int fd);
     bool (*audit)(void *context, const struct mc_audit *m);
+    bool (*log_record)(void *context, const struct mc_log_record *m);
     /* Once per loop turn, before it sleeps: flush what the turn produced. */
     void (*turn)(void *context);
 };

@@ -160,6 +160,10 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, id, UINT32_MAX)                                                                         \
     F(blob, verb, NAME_MAX_BYTES)                                                                  \
     F(blob, argument, CONTROL_ARGUMENT_MAX)
+/* router: a log record, escaped, to publish on $SYS/broker/log (log_dest topic). */
+#define FIELDS_mc_log_record(F)                                                                    \
+    F(u8, level, LEVEL_DEBUG)                                                                      \
+    F(blob, text, TEXT_MAX)
 /* persistd: one audit event of a process, a JSON object without time and chain. Which process it
  * was is said by the channel that the event came on. */
 #define FIELDS_mc_audit(F)                                                                         \
@@ -186,7 +190,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     M(MC_PING, mc_ping, CHANNEL_ANY)                                                               \
     M(MC_DRAIN, mc_drain, CHANNEL_ANY)                                                             \
     M(MC_COMMAND, mc_command, CHANNEL_SERVING)                                                     \
-    M(MC_AUDIT, mc_audit, CHANNEL_ANY)
+    M(MC_AUDIT, mc_audit, CHANNEL_ANY)                                                             \
+    M(MC_LOG_RECORD, mc_log_record, CHANNEL_SERVING)
 
 /* The child is confined; report is what it measured of its own sandbox, for the log. A router
  * is ready only when its state is loaded. */

@@ -64,6 +64,7 @@ enum {
     LOG_TO_FILE = 1 << 2,
     LOG_TO_SYSLOG = 1 << 3,
     LOG_TO_NONE = 1 << 4,
+    LOG_TO_TOPIC = 1 << 5,
 };
 
 enum { SANDBOX_NONE, SANDBOX_REDUCED, SANDBOX_FULL };

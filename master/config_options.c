@@ -268,8 +268,8 @@ const struct option config_options[] = {
 
     SECTION("Log"),
     SPECIAL("log_dest", .handle = config_take_log_dest, LIVE,
-            .help = "`stderr` (default), `stdout`, `syslog`, `file PATH`, `none`; several lines "
-                    "add up."),
+            .help = "`stderr` (default), `stdout`, `syslog`, `topic` (`$SYS/broker/log/...`), "
+                    "`file PATH`, `none`; several lines add up."),
     SPECIAL("log_type", .handle = config_take_log_type, LIVE,
             .help = "`error`, `warning`, `notice`, `information` (these four by default), "
                     "`debug`, `none`, `all`; several lines add up. `subscribe`, `unsubscribe` and "

@@ -113,7 +113,7 @@ void config_take_log_dest(struct config *config, struct config_place place, char
         unsigned bit;
     } places[] = {
         {"stderr", LOG_TO_STDERR}, {"stdout", LOG_TO_STDOUT}, {"syslog", LOG_TO_SYSLOG},
-        {"file", LOG_TO_FILE},     {"none", LOG_TO_NONE},
+        {"file", LOG_TO_FILE},     {"none", LOG_TO_NONE},     {"topic", LOG_TO_TOPIC},
     };
     const char *name = first_word(&value);
     unsigned bit = 0;
@@ -122,13 +122,14 @@ void config_take_log_dest(struct config *config, struct config_place place, char
         if (strcmp(name, places[i].name) == 0)
             bit = places[i].bit;
     }
-    if (strcmp(name, "topic") == 0 || strcmp(name, "dlt") == 0) {
+    if (strcmp(name, "dlt") == 0) {
         config_problem(config, LEVEL_ERROR, place,
-                       "log_dest %s is not supported: use stderr, file or syslog", name);
+                       "log_dest dlt is not supported: use stderr, file or syslog");
     } else if (bit == 0) {
-        config_problem(config, LEVEL_ERROR, place,
-                       "'%s' is not a log_dest: must be stderr, stdout, syslog, file PATH or none",
-                       name);
+        config_problem(
+            config, LEVEL_ERROR, place,
+            "'%s' is not a log_dest: must be stderr, stdout, syslog, topic, file PATH or none",
+            name);
     } else if ((bit == LOG_TO_FILE) != (*value != '\0')) {
         config_problem(config, LEVEL_ERROR, place,
                        bit == LOG_TO_FILE ? "log_dest file needs the file's path"

@@ -29,6 +29,8 @@ static struct {
     int file;
     int syslog;
     unsigned long lost;
+    log_topic_fn *publish;
+    void *publish_context;
 } output = {.dest = LOG_TO_STDERR,
             .levels = 1 << LEVEL_ERROR | 1 << LEVEL_WARNING | 1 << LEVEL_NOTICE | 1 << LEVEL_INFO,
             .file = -1,
@@ -171,12 +173,24 @@ void log_output_write(int level, const char *process, pid_t pid, struct slice te
         write_line(STDOUT_FILENO, line, len);
     if ((output.dest & LOG_TO_FILE) != 0 && output.file >= 0)
         write_line(output.file, line, len);
+    if ((output.dest & LOG_TO_TOPIC) != 0 && output.publish != NULL &&
+        strcmp(process, "router") != 0) {
+        char text_with_name[TEXT_MAX];
+        snprintf(text_with_name, sizeof(text_with_name), "%.100s: %s", process, escaped);
+        output.publish(output.publish_context, level, text_with_name);
+    }
     if ((output.dest & LOG_TO_SYSLOG) != 0 && output.syslog >= 0) {
         char tag[128] = "";
         if (pid != 0)
             snprintf(tag, sizeof(tag), "%.100s[%d]", process, pid);
         write_syslog(output.facility | severities[level], tag, escaped);
     }
+}
+
+void log_output_to_topic(log_topic_fn *publish, void *context)
+{
+    output.publish = publish;
+    output.publish_context = context;
 }
 
 static void own_record(void *context, int level, struct slice text)

@@ -18,6 +18,11 @@ void log_output_reopen(void);
  * once is dropped and counted. */
 void log_output_write(int level, const char *process, pid_t pid, struct slice text);
 
+/* Gets the records for log_dest topic, without those of the router, which publishes them: they must
+ * not beget themselves. */
+typedef void log_topic_fn(void *context, int level, const char *text);
+void log_output_to_topic(log_topic_fn *publish, void *context);
+
 /* A record of the audit log, on standard error and to syslog as dest (a set of AUDIT_TO_) says. It
  * is one line of JSON in ASCII, or not written. */
 void log_output_audit(int64_t dest, struct slice line);

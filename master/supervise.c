@@ -301,6 +301,17 @@ static void on_heartbeat(struct ev_loop *loop, ev_timer *watcher, int revents)
         check_heart(&m->processes[i]);
 }
 
+/* What cannot be sent is not logged either: that record would have nowhere to go. */
+static void publish_record(void *context, int level, const char *text)
+{
+    struct master *m = context;
+    struct process *router = master_process(m, ROLE_ROUTER);
+    struct mc_log_record record = {.level = (uint8_t)level, .text = slice_text(text)};
+
+    if (router->state == PROCESS_READY && process_is_open(router))
+        control_send_message(&router->control, mc_log_record, &record, -1);
+}
+
 void supervise_start(struct master *m)
 {
     m->processes = calloc(PROCESSES_MAX, sizeof(*m->processes));
@@ -312,5 +323,6 @@ void supervise_start(struct master *m)
     ev_timer_init(&m->heartbeat, on_heartbeat, HEARTBEAT, HEARTBEAT);
     m->heartbeat.data = m;
     ev_timer_start(m->loop, &m->heartbeat);
+    log_output_to_topic(publish_record, m);
     supervise_advance(m);
 }

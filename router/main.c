@@ -98,6 +98,12 @@ static bool take_command(void *context, const struct mc_command *m, int fd)
     return true;
 }
 
+static bool take_log_record(void *context, const struct mc_log_record *m)
+{
+    sys_topics_log(context, m->level, m->text);
+    return true;
+}
+
 static void end_turn(void *context)
 {
     struct router *r = context;
@@ -115,6 +121,7 @@ static const struct child_handlers handlers = {
     .reload_end = take_reload_end,
     .drain = take_drain,
     .command = take_command,
+    .log_record = take_log_record,
     .turn = end_turn,
 };
 

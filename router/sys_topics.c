@@ -184,3 +184,14 @@ void sys_topics_start(struct router *r)
     publish_text(r, "$SYS/broker/version", text);
     publish_all(&state.timer, r);
 }
+
+void sys_topics_log(struct router *r, int level, struct slice text)
+{
+    static const char *const topics[] = {"$SYS/broker/log/E", "$SYS/broker/log/W",
+                                         "$SYS/broker/log/N", "$SYS/broker/log/I"};
+
+    if ((size_t)level >= sizeof(topics) / sizeof(topics[0]))
+        return;
+    struct publication p = {.topic = slice_text(topics[level]), .payload = text};
+    publish(r, &p);
+}

@@ -409,7 +409,7 @@ Test(config, log)
     cr_expect_eq(config->log_dest, LOG_TO_NONE);
     cr_expect_eq(config->log_levels, 0);
     config_free(config);
-    bad("log_dest topic\n", "f:1: log_dest topic is not supported");
+    bad("log_dest dlt\n", "f:1: log_dest dlt is not supported");
     bad("log_dest file\n", "f:1: log_dest file needs the file's path");
     bad("log_dest stderr x\n", "f:1: log_dest has a word too many");
     bad("log_type most\n", "f:1: 'most' is not a log_type");
