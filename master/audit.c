@@ -17,9 +17,6 @@ enum {
     WAITING_BYTES_MAX = 4 * 1024 * 1024,
     EVENT_MAX = 8192,
     RULES_MAX = 64 * 1024 * 1024,
-    /* events a second of one process, and how many it may save up */
-    EVENT_RATE = 100,
-    EVENT_BURST = 2000,
 };
 
 static struct {
@@ -48,13 +45,22 @@ static void pass_on(struct master *m, enum role role, pid_t pid, struct slice ev
     }
 }
 
+/* Events a second of one process, and how many it may save up. The router tells of every client
+ * that comes, also when a tunnel restarts and thousands do; a worker has next to nothing to say. */
+static double allowed_rate(enum role role, double *burst)
+{
+    *burst = role == ROLE_WORKER ? 200 : 50000;
+    return role == ROLE_WORKER ? 20 : 5000;
+}
+
 void audit_forward(struct process *p, struct slice event)
 {
     ev_tstamp now = ev_now(p->master->loop);
+    double burst;
 
-    p->audit_tokens += (now - p->audit_at) * EVENT_RATE;
-    if (p->audit_tokens > EVENT_BURST)
-        p->audit_tokens = EVENT_BURST;
+    p->audit_tokens += (now - p->audit_at) * allowed_rate(p->role, &burst);
+    if (p->audit_tokens > burst)
+        p->audit_tokens = burst;
     p->audit_at = now;
     if (p->audit_tokens < 1) {
         p->audit_suppressed++;

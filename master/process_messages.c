@@ -78,6 +78,10 @@ static bool on_cm_audit_state(struct process *p, const struct cm_audit_state *m)
     if (p->role != ROLE_PERSISTD)
         return false;
     p->master->audit_failing = m->failing != 0;
+    if (p->master->config->audit_required && m->failing)
+        log_error("audit_required: nobody can connect until audit events can be written again");
+    else if (p->master->config->audit_required)
+        log_notice("audit_required: clients can connect again");
     supervise_serve(p->master);
     return true;
 }

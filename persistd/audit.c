@@ -79,6 +79,8 @@ static bool write_line(struct audit_log *log, const char *line, size_t len)
     }
     if (written > 0 && ftruncate(log->fd, (off_t)log->bytes) != 0)
         log_error("the audit log has half a record at its end: %s", strerror(errno));
+    if (written > 0)
+        errno = ENOSPC; /* the rest had no room */
     return false;
 }
 
