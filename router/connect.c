@@ -226,7 +226,7 @@ void connect_gone(struct router *r, struct connection *c, uint8_t reason)
 {
     if (c->session != NULL) {
         audit_disconnected(r, c->session, reason);
-        session_detach(r, c->session, true);
+        session_detach(r, c->session, LEAVE_LOST);
     }
     request_free(r, c);
     connection_unblock(c);

@@ -59,6 +59,7 @@ static void set_up_connection(struct router *r, struct connection *c, const stru
     c->version = m->version;
     c->max_packet_size = m->max_packet_size == UINT32_MAX ? 0 : m->max_packet_size;
     c->receive_maximum = listener->receive_maximum != 0 ? listener->receive_maximum : UINT16_MAX;
+    c->proxied = (m->flags & CONNECT_PROXIED) != 0;
     c->request_problem = (m->flags & CONNECT_REQUEST_PROBLEM) != 0;
     set_window(r, c, m);
 }
@@ -129,7 +130,9 @@ void connect_accept(struct router *r, struct connection *c, const struct wr_conn
     struct session *session = session_find(&r->sessions, who->principal, id);
     uint64_t erased = 0;
 
-    if (session != NULL && (m->flags & CONNECT_CLEAN_START) != 0) {
+    if (session != NULL && session->will != NULL && session->will->grace)
+        will_discard(r, session); /* it came back in time */
+    if (session != NULL && ((m->flags & CONNECT_CLEAN_START) != 0 || session->lingers)) {
         bool stored = session->stored;
         session_end(r, session); /* [MQTT-3.1.2-4] */
         session = NULL;

@@ -42,6 +42,7 @@ struct connection {
     uint8_t version;  /* enum mqtt_version */
     uint8_t state;    /* enum connection_state */
     uint8_t held;     /* HOLD_...; 0: the client is read */
+    bool proxied;     /* its address was named by a trusted proxy */
     bool counted;     /* in the listener's count */
     bool assigned_id; /* CONNACK names the client id */
     uint8_t connack_flags;

@@ -34,7 +34,7 @@ bool on_wr_disconnect(struct worker_link *link, const struct wr_disconnect *m)
         return true;
     }
     audit_disconnected(r, c->session, m->reason);
-    session_detach(r, c->session, m->reason != REASON_SUCCESS);
+    session_detach(r, c->session, m->reason == REASON_SUCCESS ? LEAVE_ORDERLY : LEAVE_SENT);
     connect_over(r, c);
     return true;
 }

@@ -110,10 +110,10 @@ static void refill(struct rate *rate, uint64_t per_second, uint64_t now)
     uint64_t passed = now - rate->counted_at;
     int64_t most = (int64_t)per_second * UNITS;
 
-    if (per_second > (uint64_t)INT64_MAX / (UNITS * UNITS))
+    if (per_second > (uint64_t)INT64_MAX / UNITS / UNITS)
         return;
     rate->counted_at = now;
-    if (passed >= (DEBT_SECONDS + 1) * UNITS) {
+    if (passed >= (DEBT_SECONDS + UINT64_C(1)) * UNITS) {
         rate->left = most;
     } else {
         rate->left += (int64_t)(passed * per_second);

@@ -114,6 +114,7 @@ static bool take_retained(struct load *load, const struct pr_record *m)
         return false;
     struct message *message = message_of(load->r, &record);
     retained_set(&load->r->retained, message);
+    sweep_note(load->r, message);
     message_unref(message);
     return true;
 }
@@ -398,7 +399,7 @@ static void let_time_pass(struct router *r, struct numbered *numbered)
     if (session->will != NULL && was_away) {
         will_resume(r, session);
     } else if (session->will != NULL) {
-        will_client_gone(r, session);
+        will_client_gone(r, session, false);
     }
 }
 

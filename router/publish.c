@@ -17,6 +17,7 @@ static uint8_t retain(struct router *r, struct publication *p)
         return REASON_QUOTA_EXCEEDED;
     struct message *message = publication_message(r, p);
     retained_set(&r->retained, message);
+    sweep_note(r, message);
     record_retained(r, message);
     return 0;
 }

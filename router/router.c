@@ -140,6 +140,7 @@ void router_free(struct router *r)
     channel_close(&r->authd);
     free_sessions(r);
     persist_free(r);
+    sweep_free(r);
     releases_free(&r->releases);
     retained_free(&r->retained);
     subscriptions_free(&r->subscriptions);

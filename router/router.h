@@ -16,6 +16,7 @@
 #include "router/session.h"
 #include "router/stats.h"
 #include "router/subscriptions.h"
+#include "router/sweep.h"
 #include "router/timer_wheel.h"
 
 #include <ev.h>
@@ -63,6 +64,7 @@ struct router {
     struct timer_wheel wheel;
     struct fanout fanout;
     struct replays replays;
+    struct sweep sweep;
     struct stats stats;
     struct audit audit;
     struct buf text;   /* a topic or client id that is being made */

@@ -82,26 +82,49 @@ void session_expire_after(struct router *r, struct session *session, uint64_t le
     }
 }
 
-void session_detach(struct router *r, struct session *session, bool send_will)
+/* Takes away all that the session has for its client. */
+static void empty(struct router *r, struct session *session)
+{
+    subscriptions_remove_all(&r->subscriptions, &session->subscriber);
+    replay_cancel_all(r, session);
+    queue_free(r, session);
+    free(session->received);
+    session->received = NULL;
+}
+
+/* The session is over, but its client has a moment to come back before its will is sent. */
+static void linger(struct router *r, struct session *session)
+{
+    redeliver_all(r, session);
+    empty(r, session);
+    session->lingers = true;
+    will_client_gone(r, session, true);
+}
+
+void session_detach(struct router *r, struct session *session, enum leave leave)
 {
     struct connection *c = session->connection;
+    bool grace = leave == LEAVE_LOST && c->proxied && r->settings.setup.will_grace != 0;
 
     session->connection = NULL;
     c->session = NULL;
     session_principal(session)->usage.connections--;
     r->sessions.away++;
+    timer_cancel(&r->wheel, &session->timer);
     replay_cancel_all(r, session);
     if (session->outbound != NULL)
         outbound_rewind(session->outbound);
-    if (!send_will)
+    if (leave == LEAVE_ORDERLY)
         will_discard(r, session);
-    if (!session_is_durable(session)) {
+    if (session_is_durable(session)) {
+        session_expire_after(r, session, session_lifetime(session));
+        record_session(r, session);
+        will_client_gone(r, session, grace);
+    } else if (grace && session->will != NULL && !r->draining) {
+        linger(r, session);
+    } else {
         session_end(r, session);
-        return;
     }
-    session_expire_after(r, session, session_lifetime(session));
-    record_session(r, session);
-    will_client_gone(r, session);
 }
 
 void session_end(struct router *r, struct session *session)
@@ -115,10 +138,7 @@ void session_end(struct router *r, struct session *session)
     redeliver_all(r, session);
     record_session_end(r, session);
     persist_end(r);
-    subscriptions_remove_all(&r->subscriptions, &session->subscriber);
-    replay_cancel_all(r, session);
-    queue_free(r, session);
-    free(session->received);
+    empty(r, session);
     if (session->view != NULL)
         policy_view_unref(session->view);
     keyed_table_remove(&r->sessions.by_name, &session->link);

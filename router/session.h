@@ -42,6 +42,7 @@ struct session {
     uint16_t client_id_size;
     uint8_t listener; /* that its client came over last; its policy holds */
     bool stored;      /* has records in the store */
+    bool lingers;     /* ended, but for a will that has not been sent yet */
     bool check_reads; /* a subscription reaches further than the client may read */
     uint8_t client_id[];
 };
@@ -79,10 +80,16 @@ struct session *session_find(const struct sessions *sessions, const struct princ
 struct session *session_new(struct router *r, struct principal *principal, struct slice client_id,
                             uint32_t expiry, uint64_t number);
 
+/* How a client leaves. */
+enum leave {
+    LEAVE_ORDERLY, /* with a DISCONNECT that drops the will [MQTT-3.14.4-3] */
+    LEAVE_SENT,    /* ended by the broker, or with a DISCONNECT that keeps the will */
+    LEAVE_LOST,    /* the connection broke; it may be back in a moment */
+};
+
 /* The connection ends for the session: its will is dealt with, and the session ends or waits until
- * it expires. send_will is false after an orderly DISCONNECT [MQTT-3.14.4-3]. The session may be
- * gone afterwards. */
-void session_detach(struct router *r, struct session *session, bool send_will);
+ * it expires. The session may be gone afterwards. */
+void session_detach(struct router *r, struct session *session, enum leave leave);
 
 /* Ends the session: will, subscriptions, messages, records. It is freed. */
 void session_end(struct router *r, struct session *session);

@@ -31,7 +31,7 @@ struct takeover_budget takeover(struct router *r, struct session *session)
     r->stats.takeovers++;
     audit_takeover(r, session);
     audit_disconnected(r, session, REASON_SESSION_TAKEN_OVER);
-    session_detach(r, session, true);
+    session_detach(r, session, LEAVE_SENT);
     connection_disconnect(r, c, REASON_SESSION_TAKEN_OVER, NULL);
     return budget;
 }

@@ -83,23 +83,30 @@ void will_fire(struct router *r, struct session *session)
 
 static void on_delay_over(struct timer *timer, void *context)
 {
-    const struct will *will = TIMER_ENTRY(timer, struct will, timer);
+    struct router *r = context;
+    struct session *session = TIMER_ENTRY(timer, struct will, timer)->session;
 
-    will_fire(context, will->session);
+    if (session->lingers)
+        session_end(r, session); /* and so fires it */
+    else
+        will_fire(r, session);
 }
 
-void will_client_gone(struct router *r, struct session *session)
+void will_client_gone(struct router *r, struct session *session, bool grace)
 {
     struct will *will = session->will;
+    uint32_t grace_seconds = r->settings.setup.will_grace;
 
     if (will == NULL)
         return;
-    if (will->delay == 0) {
+    will->grace = grace && grace_seconds > will->delay;
+    uint64_t delay = (uint64_t)(will->grace ? grace_seconds : will->delay) * 1000;
+    if (delay == 0) {
         will_fire(r, session);
         return;
     }
-    will->fires_at = r->wall + (uint64_t)will->delay * 1000;
-    timer_add(&r->wheel, &will->timer, r->now + (uint64_t)will->delay * 1000, on_delay_over);
+    will->fires_at = r->wall + delay;
+    timer_add(&r->wheel, &will->timer, r->now + delay, on_delay_over);
     record_will(r, session);
 }
 

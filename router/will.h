@@ -18,6 +18,7 @@ struct will {
     uint32_t delay;          /* seconds */
     uint32_t expiry;         /* seconds */
     bool expires;
+    bool grace;  /* the delay is the operator's, not the client's */
     bool stored; /* has a record in the store */
 };
 
@@ -31,8 +32,9 @@ void will_discard(struct router *r, struct session *session);
 void will_fire(struct router *r, struct session *session);
 
 /* The client is gone: publishes the will now or after its delay [MQTT-3.1.3-9]. A session that ends
- * earlier publishes it by session_end(). */
-void will_client_gone(struct router *r, struct session *session);
+ * earlier publishes it by session_end(). grace: it has will_grace to come back, and nothing is sent
+ * when it does. */
+void will_client_gone(struct router *r, struct session *session, bool grace);
 
 /* The will of a record; takes over the reference to message. */
 struct will *will_restored(struct session *session, const struct record_will *record,

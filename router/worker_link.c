@@ -236,7 +236,7 @@ void connection_kill(struct router *r, struct connection *c, uint8_t reason,
 {
     if (c->session != NULL) {
         audit_disconnected(r, c->session, reason);
-        session_detach(r, c->session, true);
+        session_detach(r, c->session, LEAVE_SENT);
     }
     connection_disconnect(r, c, reason, reason_string);
 }

@@ -279,3 +279,35 @@ Test(router_connect, will_is_dropped_by_an_orderly_disconnect)
     cr_assert_eq(fixture_records(&f, RECORD_WILL), 0);
     fixture_close(&f);
 }
+
+static void with_grace(struct router *r)
+{
+    r->settings.setup.will_grace = 5;
+}
+
+/* Behind a tunnel that restarts: a client that is back in time has not been gone. */
+Test(router_connect, will_grace_for_clients_behind_a_proxy)
+{
+    struct delivery_target target;
+    struct rw_connack connack;
+
+    fixture_open(&f, with_grace);
+    struct client reader = will_reader();
+    for (uint64_t handle = 1; handle <= 3; handle++) {
+        PEER_SAY(WORKER, wr_connect, .conn = handle, .version = MQTT_5,
+                 .flags = CONNECT_WILL | CONNECT_PROXIED | CONNECT_CLEAN_START,
+                 .client_id = slice_text("w"), .will_topic = slice_text("will"),
+                 .will_payload = slice_text("gone"));
+        PEER_SAY(&f.authd, ar_verdict, .conn = handle, .flags = VERDICT_ANONYMOUS);
+        fixture_settle(&f);
+        cr_assert(PEER_HEARD(WORKER, RW_CONNACK, rw_connack, &connack) && connack.reason == 0);
+        PEER_SAY(WORKER, wr_closed, .conn = handle);
+        fixture_settle(&f);
+        fixture_wait(&f, 4000);
+        cr_assert(peer_heard_nothing(OTHER));
+    }
+    fixture_wait(&f, 2000);
+    cr_assert(client_heard(&reader, "gone", &target));
+    cr_assert_eq(f.r.sessions.by_name.count, 1);
+    fixture_close(&f);
+}

@@ -383,7 +383,7 @@ Test(router_delivery, worker_that_does_not_read)
             largest = buf_len(&f.r.workers[0]->channel.out);
     }
     cr_assert_gt(f.r.stats.publish_dropped, 50);
-    cr_assert_lt(largest, 5 * 1024 * 1024);
+    cr_assert_lt(largest, 5u * 1024 * 1024);
     WORKER->fd = kept;
     fixture_settle(&f);
     struct rw_deliver deliver;
@@ -398,5 +398,25 @@ Test(router_delivery, worker_that_does_not_read)
     }
     cr_assert_gt(last, 50);
     cr_assert_eq(f.r.sessions.by_name.count, 2);
+    fixture_close(&f);
+}
+
+Test(router_delivery, expired_retained_messages_are_removed)
+{
+    fixture_open(&f, NULL);
+    struct client publisher = connected(OTHER, 1, "p", 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        const char *topics[] = {"", "r/1", "r/2", "r/3"};
+        PEER_SAY(OTHER, wr_publish, .conn = publisher.handle,
+                 .flags = PUBLISH_RETAIN | (i < 3 ? PUBLISH_EXPIRY : 0), .expiry = i * 20,
+                 .topic = slice_text(topics[i]), .payload = slice_text("x"));
+    }
+    fixture_settle(&f);
+    cr_assert_eq(f.r.retained.count, 3);
+    fixture_wait(&f, 31000);
+    cr_assert_eq(f.r.retained.count, 2);
+    fixture_wait(&f, 60000);
+    cr_assert_eq(f.r.retained.count, 1);
+    cr_assert_eq(fixture_records(&f, RECORD_RETAINED), 1);
     fixture_close(&f);
 }

@@ -294,7 +294,7 @@ Test(router_store, odd_records_do_no_harm)
     fixture_open(&f, NULL);
     struct client reader = absent("r", "t", 1);
     static const uint8_t keys[][20] = {{1}, {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1}};
-    for (uint8_t kind = RECORD_RETAINED; kind < RECORD_KIND_END; kind++) {
+    for (unsigned kind = RECORD_RETAINED; kind < RECORD_KIND_END; kind++) {
         for (unsigned size = 0; size < sizeof(keys[0]); size++) {
             PEER_SAY(&f.persistd, pr_committed, .number = f.committed);
             persist_put(&f.r, kind, slice_of(keys[size % 2], size), slice_of(keys[1], size));
