@@ -261,7 +261,7 @@ static void start_router(struct fixture *f, void (*setup)(struct router *r))
     }
     setup_take_settings(r, &(struct mc_router_setup){.persistence = 1,
                                                      .session_expiry_max = UINT32_MAX,
-                                                     .commit_backlog = 1024u * 1024});
+                                                     .commit_backlog = UINT64_C(1024) * 1024});
     setup_take_listener(
         r, &(struct mc_listener){.flags = LISTENER_RETAIN_AVAILABLE | LISTENER_ASSIGN_CLIENTID,
                                  .max_qos = 2,

@@ -383,7 +383,7 @@ Test(router_delivery, worker_that_does_not_read)
             largest = buf_len(&f.r.workers[0]->channel.out);
     }
     cr_assert_gt(f.r.stats.publish_dropped, 50);
-    cr_assert_lt(largest, 5u * 1024 * 1024);
+    cr_assert_lt(largest, (size_t)5 * 1024 * 1024);
     WORKER->fd = kept;
     fixture_settle(&f);
     struct rw_deliver deliver;

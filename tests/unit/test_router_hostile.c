@@ -305,7 +305,7 @@ Test(router_hostile, memory_is_flat, .timeout = 300)
         if (round == 20)
             before = mallinfo2();
     }
-    cr_assert_lt(mallinfo2().uordblks, before.uordblks + 1024u * 1024);
+    cr_assert_lt(mallinfo2().uordblks, before.uordblks + (size_t)1024 * 1024);
     cr_assert(!HOSTILE->closed);
     fixture_close(&f);
 }
