@@ -19,6 +19,7 @@ struct pending_check;
 struct worker_link {
     struct authd *authd;
     uint16_t index;
+    uint16_t listener; /* that it serves */
     struct channel channel;
 };
 

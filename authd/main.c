@@ -19,7 +19,7 @@ static struct authd authd;
 
 static bool on_wa_check(struct worker_link *worker, const struct wa_check *m)
 {
-    return check_credential(worker, m);
+    return m->listener == worker->listener && check_credential(worker, m);
 }
 
 static bool on_wa_forget(struct worker_link *worker, const struct wa_forget *m)
@@ -160,6 +160,7 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
     } else {
         worker->authd = a;
         worker->index = m->index;
+        worker->listener = m->listener;
         channel_open(channel, a->child.loop, fd, LINK_HIGH, &worker_handlers, worker);
     }
     channel->state = CHANNEL_RUNNING;

@@ -139,10 +139,12 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(blob, name, MQTT_STRING_MAX)
 
 /* A data channel to another process; the descriptor is the channel's end. Replaces the one that
- * this child has to the same peer. index: the worker's, when the peer is one. */
+ * this child has to the same peer. When the peer is a worker: its index, and the listener that it
+ * serves; it may speak for no other. */
 #define FIELDS_mc_peer(F)                                                                          \
     F(u8, role, ROLE_COUNT - 1)                                                                    \
-    F(u16, index, WORKERS_MAX - 1)
+    F(u16, index, WORKERS_MAX - 1)                                                                 \
+    F(u16, listener, LISTENERS_MAX - 1)
 
 #define FIELDS_mc_start(F)
 /* Workers: the rest of the broker is up, or gone: accept connections, or stop accepting. */

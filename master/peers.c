@@ -37,7 +37,9 @@ static void widen(int fd)
 
 static void hand_over(struct process *to, const struct process *peer, int fd)
 {
-    struct mc_peer message = {.role = (uint8_t)peer->role, .index = (uint16_t)peer->index};
+    struct mc_peer message = {.role = (uint8_t)peer->role,
+                              .index = (uint16_t)peer->index,
+                              .listener = (uint16_t)peer->listener};
 
     process_send(to, mc_peer, &message, fd);
 }

@@ -171,7 +171,7 @@ static bool request_is_sane(const struct router *r, const struct wr_connect *m)
 
 bool connect_begin(struct router *r, struct connection *c, const struct wr_connect *m)
 {
-    if (!request_is_sane(r, m))
+    if (m->listener != c->worker->listener || !request_is_sane(r, m))
         return false;
     c->listener = m->listener;
     c->version = m->version;

@@ -105,19 +105,19 @@ void persist_flush(struct router *r)
 
     if (!channel_is_open(&p->channel))
         return;
-    if (p->loaded && p->channel.state != CHANNEL_OPENING)
+    if (p->loaded && p->channel.state != CHANNEL_OPENING) {
         feed(p);
+        if (p->commit_wanted && p->sent == buf_len(&p->log)) {
+            p->commit_wanted = false;
+            rp_flush_encode(&p->channel.out, &(struct rp_flush){});
+        }
+    }
     channel_flush(&p->channel);
 }
 
 void persist_request_commit(struct router *r)
 {
-    struct persist_link *p = link_of(r);
-
-    persist_flush(r);
-    if (channel_is_open(&p->channel) && p->channel.state != CHANNEL_OPENING &&
-        p->sent == buf_len(&p->log))
-        rp_flush_encode(&p->channel.out, &(struct rp_flush){});
+    r->persist.commit_wanted = true;
     persist_flush(r);
 }
 

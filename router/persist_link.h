@@ -22,8 +22,9 @@ struct persist_link {
     unsigned transaction;   /* depth of persist_begin() */
     bool transaction_wrote;
     bool loaded;
-    bool stalled; /* the disk takes nothing */
-    bool holding; /* some clients are not read until the log is shorter */
+    bool stalled;       /* the disk takes nothing */
+    bool commit_wanted; /* RP_FLUSH is to follow the log */
+    bool holding;       /* some clients are not read until the log is shorter */
 };
 
 /* A channel to a new persistd. The first one loads the state. */

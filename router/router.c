@@ -112,7 +112,7 @@ void router_turn(struct router *r)
     persist_flush(r);
     set_wheel_timer(r);
     shrink_buffers(r);
-    if (more) {
+    if (more || r->replays.runnable != NULL) {
         ev_idle_start(r->loop, &r->more);
     } else {
         ev_idle_stop(r->loop, &r->more);

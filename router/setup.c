@@ -72,7 +72,7 @@ bool setup_take_peer(struct router *r, const struct mc_peer *m, int fd)
         authd_link_open(r, fd);
         return true;
     case ROLE_WORKER:
-        worker_link_open(r, m->index, fd);
+        worker_link_open(r, m->index, m->listener, fd);
         return true;
     default:
         close(fd);

@@ -183,7 +183,7 @@ bool worker_link_turn(struct worker_link *link)
 
 static const struct channel_handlers worker_handlers = {.frame = on_frame, .closed = on_closed};
 
-void worker_link_open(struct router *r, uint16_t index, int fd)
+void worker_link_open(struct router *r, uint16_t index, uint16_t listener, int fd)
 {
     struct worker_link *link = r->workers[index];
 
@@ -203,6 +203,7 @@ void worker_link_open(struct router *r, uint16_t index, int fd)
     }
     if (channel_is_open(&link->channel))
         channel_fail(&link->channel, "was replaced");
+    link->listener = listener;
     channel_open(&link->channel, r->loop, fd, WORKER_HIGH, &worker_handlers, link);
     link->channel.state = r->draining ? CHANNEL_DRAINING : CHANNEL_RUNNING;
 }

@@ -19,6 +19,7 @@ enum {
 struct worker_link {
     struct router *router;
     uint16_t index;
+    uint16_t listener; /* that it serves: its clients came over no other */
     struct channel channel;
     struct connection **chunks;  /* CONNECTION_CHUNKS of them, allocated as they are used */
     uint32_t connections;        /* slots that are not free */
@@ -36,7 +37,7 @@ struct worker_link {
 };
 
 /* A channel to a new worker, in place of the one that had the index before. */
-void worker_link_open(struct router *r, uint16_t index, int fd);
+void worker_link_open(struct router *r, uint16_t index, uint16_t listener, int fd);
 void worker_link_free(struct worker_link *link);
 
 /* Goes on with what waited and flushes the channel; true when there is more to do at once. Called

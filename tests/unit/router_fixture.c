@@ -267,6 +267,7 @@ static void start_router(struct fixture *f, void (*setup)(struct router *r))
                                  .max_qos = 2,
                                  .receive_maximum = 10,
                                  .auto_id_prefix = slice_text(prefix)});
+    setup_take_listener(r, &(struct mc_listener){.id = 1, .max_qos = 2});
     if (setup != NULL)
         setup(r);
     VERIFY(policies_prepare(r));

@@ -80,6 +80,7 @@ Test(router_hostile, connect_that_no_worker_parses)
 {
     ENDS(wr_connect, .conn = 1, .version = 2);
     ENDS(wr_connect, .conn = 1, .version = 5, .listener = 9);
+    ENDS(wr_connect, .conn = 1, .version = 5, .listener = 1); /* known, but another worker's */
     ENDS(wr_connect, .conn = 1, .version = 5, .will_topic = slice_text("t"));
     ENDS(wr_connect, .conn = 1, .version = 5, .flags = CONNECT_WILL, .will_topic = slice_text("t"),
          .will_properties = slice_text("\x23xx"));
