@@ -28,7 +28,8 @@ static void fill_job(struct persistd *p, job_fn *run, uint32_t id, int fd, struc
     job->fd = fd;
     job->secret = slice_of(p->key, p->key_len);
     job->secret_is_passphrase = p->key_is_passphrase;
-    memcpy(job->argument, argument.data, argument.len);
+    if (argument.len > 0)
+        memcpy(job->argument, argument.data, argument.len);
     job->argument[argument.len] = '\0';
 }
 

@@ -194,7 +194,12 @@ Test(store, one_transaction_may_change_a_record_twice)
     first->next = second;
     second->next = third;
     third->next = fourth;
-    cr_assert(store_apply(&store, first));
+    bool good = store_apply(&store, first);
+    free(first);
+    free(second);
+    free(third);
+    free(fourth);
+    cr_assert(good);
     expect_load("a=2 ", 0, NULL);
 }
 
