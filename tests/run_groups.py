@@ -164,7 +164,7 @@ def pytest_run(tally, group, folder, extra, label):
     """One pytest process; its lines are shown as they come, behind `label`."""
     report = RESULTS / f"{group}-{label}.xml"
     report.unlink(missing_ok=True)
-    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider",
+    command = ["/usr/bin/python3", "-m", "pytest", "--no-header", "-rfEs",
                "-o", "console_output_style=classic", f"--junitxml={report}", folder, *extra]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace") as process:

@@ -20,12 +20,13 @@ def campaign(new_broker, kills, seed):
     broker.expected = {}
 
 
-@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_kills_under_load(new_broker, build):
     campaign(new_broker, 200 if build == "release" else 20, seed=1)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(2, 22))
 def test_many_kills_under_load(new_broker, seed):
     campaign(new_broker, 300, seed)

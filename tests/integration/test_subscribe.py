@@ -234,6 +234,7 @@ def test_retain_as_published(broker, topic):
     plain.receive(topic, "2", retain=False)
     kept.receive(topic, "1", retain=True)
     kept.receive(topic, "2", retain=False)
+    publisher.publish(topic, "", retain=True)
 
 
 def test_subscription_identifiers(broker, topic):

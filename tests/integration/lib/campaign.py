@@ -26,6 +26,7 @@ class Publisher:
         self.sent = dict.fromkeys(topics, 0)
         self.acknowledged = dict.fromkeys(topics, 0)
         self.under_way = {}
+        self.confirmed = set()
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.client = paho.Client(client_id=name, clean_session=False)
@@ -40,18 +41,26 @@ class Publisher:
     def _run(self):
         turn = 0
         while not self.stopping.is_set():
-            with self.lock:
-                room = len(self.under_way) < WINDOW
-                if room:
-                    topic = self.topics[turn % len(self.topics)]
-                    turn += 1
-                    self.sent[topic] += 1
-                    info = self.client.publish(topic, str(self.sent[topic]), self.qos, self.retain)
+            if len(self.under_way) < WINDOW:
+                topic = self.topics[turn % len(self.topics)]
+                turn += 1
+                self.sent[topic] += 1
+                # paho calls _on_publish with a lock of its own held, which publish() takes too:
+                # ours must be free here, and the acknowledgement may be seen before the number.
+                info = self.client.publish(topic, str(self.sent[topic]), self.qos, self.retain)
+                with self.lock:
                     self.under_way[info.mid] = (topic, self.sent[topic])
+                    self._settle()
             time.sleep(PAUSE)
 
     def _on_publish(self, _client, _userdata, mid):
         with self.lock:
+            self.confirmed.add(mid)
+            self._settle()
+
+    def _settle(self):
+        for mid in self.confirmed & self.under_way.keys():
+            self.confirmed.discard(mid)
             topic, number = self.under_way.pop(mid)
             self.acknowledged[topic] = max(self.acknowledged[topic], number)
 
