@@ -72,6 +72,8 @@ static bool handle_first(struct connection *c, struct slice *data, size_t *size)
     c->last_packet_tick = worker->wheel_tick;
     worker->counters.packets_received++;
     handlers[packet.type](c, &packet);
+    if (packet.type == MQTT_CONNECT) /* the buffer is ours, and need not keep a password */
+        explicit_bzero((void *)(uintptr_t)packet.body.data, packet.body.len);
     *data = slice_of(data->data + *size, data->len - *size);
     return connection_is_open(c);
 }

@@ -154,13 +154,26 @@ static bool take_command(void *context, const struct mc_command *m, int fd)
     return true;
 }
 
+/* Sends credentials on, and forgets them. */
+static void flush_authd(struct worker *worker)
+{
+    struct buf *out = &worker->authd.out;
+    size_t used = out->tail;
+
+    if (used == 0)
+        return;
+    channel_flush(&worker->authd);
+    if (out->data != NULL && buf_len(out) == 0)
+        explicit_bzero(out->data, used);
+}
+
 /* Before sleeping: the router's channel first, since others wait for it. */
 static void end_turn(void *context)
 {
     struct worker *worker = context;
 
     channel_flush(&worker->router);
-    channel_flush(&worker->authd);
+    flush_authd(worker);
     output_flush(worker);
     channel_flush(&worker->router); /* what closing connections added */
 }
