@@ -188,6 +188,23 @@ Test(router_delivery, acknowledgements_out_of_order_and_wrong)
     fixture_close(&f);
 }
 
+Test(router_delivery, puback_for_a_qos2_message)
+{
+    struct delivery_target target;
+    struct rw_disconnect disconnect;
+
+    fixture_open(&f, NULL);
+    struct client client = connected(WORKER, 1, "c", 0);
+    client_subscribe(&f, &client, "t", 2);
+    struct client publisher = connected(OTHER, 1, "p", 0);
+    client_publish(&f, &publisher, "t", "x", 2, 1);
+    cr_assert(client_heard(&client, "x", &target));
+    client_ack(&f, &client, MQTT_PUBACK, target.packet_id);
+    cr_assert(PEER_HEARD(WORKER, RW_DISCONNECT, rw_disconnect, &disconnect));
+    cr_assert_eq(disconnect.reason, REASON_PROTOCOL_ERROR);
+    fixture_close(&f);
+}
+
 Test(router_delivery, qos2_from_a_client_exactly_once)
 {
     struct delivery_target target;
