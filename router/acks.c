@@ -60,7 +60,7 @@ static bool on_pubrec(struct router *r, struct connection *c, const struct wr_ac
     if (entry->state == OUT_SENT)
         queue_release(r, c->session, entry);
     /* After PUBREL the client may forget the id: this must not be forgotten before. */
-    release_ack(r, c, MQTT_PUBREL, m->packet_id, 0, stored ? r->persist.last : 0);
+    release_ack(r, c, MQTT_PUBREL, m->packet_id, 0, stored ? persist_last(&r->persist) : 0);
     return true;
 }
 
@@ -86,7 +86,7 @@ static bool on_pubrel(struct router *r, struct connection *c, const struct wr_ac
 
     if (stored)
         record_received_delete(r, session, m->packet_id);
-    release_ack(r, c, MQTT_PUBCOMP, m->packet_id, reason, stored ? r->persist.last : 0);
+    release_ack(r, c, MQTT_PUBCOMP, m->packet_id, reason, stored ? persist_last(&r->persist) : 0);
     return true;
 }
 

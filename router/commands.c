@@ -31,8 +31,8 @@ static void answer_status(struct router *r, uint32_t id)
              (unsigned long long)s->queue_full, (unsigned long long)s->expired_messages,
              (unsigned long long)s->too_large, (unsigned long long)s->connections_refused,
              (unsigned long long)s->takeovers,
-             (unsigned long long)(r->persist.last - r->persist.committed), buf_len(&r->persist.log),
-             r->persist.stalled ? "true" : "false", r->epoch);
+             (unsigned long long)(persist_last(&r->persist) - persist_committed(&r->persist)),
+             change_log_bytes(&r->persist.log), r->persist.stalled ? "true" : "false", r->epoch);
     child_reply(r->child, id, false, text);
 }
 

@@ -136,7 +136,7 @@ void connect_accept(struct router *r, struct connection *c, const struct wr_conn
         bool stored = session->stored;
         session_end(r, session); /* [MQTT-3.1.2-4] */
         session = NULL;
-        erased = stored ? r->persist.last : 0;
+        erased = stored ? persist_last(&r->persist) : 0;
     }
     bool present = session != NULL;
     uint32_t expiry = session_expiry_of(r, m);

@@ -20,7 +20,7 @@ static void on_limit(struct timer *timer, void *context)
 
     (void)timer;
     log_error("%llu changes could not be committed before the end",
-              (unsigned long long)(r->persist.last - r->persist.committed));
+              (unsigned long long)(persist_last(&r->persist) - persist_committed(&r->persist)));
     end(r);
 }
 
@@ -37,7 +37,7 @@ void drain_begin(struct router *r, uint32_t limit_ms)
 
 void drain_check(struct router *r)
 {
-    if (!r->draining || r->persist.committed != r->persist.last)
+    if (!r->draining || persist_committed(&r->persist) != persist_last(&r->persist))
         return;
     for (unsigned i = 0; i < r->workers_end; i++) {
         if (r->workers[i] != NULL && channel_is_open(&r->workers[i]->channel))

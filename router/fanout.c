@@ -200,7 +200,7 @@ static void deliver_acknowledged(struct router *r, struct publication *p, struct
     struct delivery_body body = body_of(r, p);
     uint64_t bytes = publication_bytes(p);
     bool connected = c != NULL && c->state == CONNECTION_OPEN;
-    bool gated = qos == 2 && p->exactly_once && session->stored;
+    bool gated = qos == 2 && session->stored;
     bool now =
         connected && !gated && !channel_congested(&c->worker->channel) &&
         (out == NULL || (out->cursor == out->count && send_window_is_open(r, c, out, bytes)));
@@ -227,9 +227,10 @@ static void deliver_acknowledged(struct router *r, struct publication *p, struct
         out->cursor = out->count;
         write_to(r, c, &body, to, out_packet_id(entry), qos);
     } else if (gated) {
-        /* Were it sent before the packet id of its publisher is kept, a crash would make it a new
-         * message, and its receiver would get it twice. */
-        entry->message->gate = r->persist.last + 1; /* of the transaction that is open */
+        /* Were it sent before it is on disk, a crash would forget that its receiver has it: sent
+         * again by its publisher it would come twice, and another message that got its packet id
+         * would be taken for it. */
+        entry->message->gate = persist_last(&r->persist) + 1; /* of the transaction that is open */
         if (connected)
             release_delivery(r, c, entry->message->gate);
     } else if (connected && channel_congested(&c->worker->channel)) {

@@ -27,8 +27,7 @@ struct publication {
     uint8_t qos;
     bool retain;
     bool will;
-    bool exactly_once; /* QoS 2 from a stored session: its packet id is kept with the message */
-    bool matched;      /* result: some session was meant to get it */
+    bool matched; /* result: some session was meant to get it */
 };
 
 /* A stored session that got the message, for the store. */

@@ -10,7 +10,7 @@ enum {
     CAPACITY_KEPT = 16, /* a ring that ran empty is given back when it is larger */
 };
 
-_Static_assert(sizeof(struct out_entry) == 32, "an entry must stay small");
+_Static_assert(sizeof(struct out_entry) == 40, "an entry must stay small");
 
 struct outbound *outbound_new(void)
 {

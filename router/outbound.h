@@ -29,7 +29,8 @@ struct out_entry {
         uint32_t one;   /* the only subscription identifier */
         uint32_t *many; /* owned, when there are several */
     } identifiers;
-    uint32_t group; /* tag of the share group that it was picked from; 0: none */
+    uint64_t change; /* that made its record, while it may still be taken back; else 0 */
+    uint32_t group;  /* tag of the share group that it was picked from; 0: none */
     uint8_t identifier_count;
     uint8_t qos;
     uint8_t state;

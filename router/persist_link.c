@@ -12,113 +12,31 @@ enum {
     BACKLOG_MIN = 1024 * 1024,
 };
 
+/* Seconds for which a change that is likely to be taken back waits: a client nearby acknowledges
+ * sooner, and a commit takes about as long. */
+#define HOLD_BACK 0.002
+
 static struct persist_link *link_of(struct router *r)
 {
     return &r->persist;
 }
 
+static void on_hold_back(struct ev_loop *loop, ev_timer *watcher, int revents);
+
+void persist_init(struct router *r)
+{
+    struct persist_link *p = link_of(r);
+
+    p->channel.fd = -1;
+    change_log_init(&p->log);
+    ev_init(&p->hold_back, on_hold_back);
+    p->hold_back.data = p;
+    p->hold_back_s = HOLD_BACK;
+}
+
 bool persist_enabled(const struct router *r)
 {
     return r->settings.setup.persistence != 0;
-}
-
-/* --- writing --- */
-
-/* The number and the more flag are the first fields of both kinds of changes. */
-struct change_start {
-    struct frame_header header;
-    uint64_t number;
-    uint8_t more;
-} __attribute__((packed));
-
-static struct change_start *change_at(struct persist_link *p, size_t offset)
-{
-    return (struct change_start *)(void *)(buf_head(&p->log) + offset);
-}
-
-static void before_change(struct persist_link *p)
-{
-    p->last++;
-    p->last_frame = buf_len(&p->log);
-    p->transaction_wrote |= p->transaction > 0;
-}
-
-void persist_put(struct router *r, enum record_kind kind, struct slice key, struct slice value)
-{
-    struct persist_link *p = link_of(r);
-
-    if (!persist_enabled(r))
-        return;
-    before_change(p);
-    rp_put_encode(&p->log, &(struct rp_put){.number = p->last,
-                                            .more = p->transaction > 0,
-                                            .kind = (uint8_t)kind,
-                                            .key = key,
-                                            .value = value});
-}
-
-void persist_delete(struct router *r, enum record_kind kind, struct slice key)
-{
-    struct persist_link *p = link_of(r);
-
-    if (!persist_enabled(r))
-        return;
-    before_change(p);
-    rp_delete_encode(&p->log, &(struct rp_delete){.number = p->last,
-                                                  .more = p->transaction > 0,
-                                                  .kind = (uint8_t)kind,
-                                                  .key = key});
-}
-
-void persist_begin(struct router *r)
-{
-    struct persist_link *p = link_of(r);
-
-    if (p->transaction++ == 0)
-        p->transaction_wrote = false;
-}
-
-void persist_end(struct router *r)
-{
-    struct persist_link *p = link_of(r);
-
-    VERIFY(p->transaction > 0);
-    if (--p->transaction == 0 && p->transaction_wrote)
-        change_at(p, p->last_frame)->more = 0;
-}
-
-/* Copies whole frames to the channel until it has enough. */
-static void feed(struct persist_link *p)
-{
-    struct buf *out = &p->channel.out;
-
-    while (p->sent < buf_len(&p->log) && buf_len(out) < CHANNEL_HIGH) {
-        size_t size = sizeof(struct frame_header) + change_at(p, p->sent)->header.length;
-        buf_append(out, buf_head(&p->log) + p->sent, size);
-        p->sent += size;
-    }
-}
-
-void persist_flush(struct router *r)
-{
-    struct persist_link *p = link_of(r);
-
-    if (!channel_is_open(&p->channel))
-        return;
-    if (p->loaded && p->channel.state != CHANNEL_OPENING) {
-        feed(p);
-        if (p->commit_wanted && p->sent == buf_len(&p->log)) {
-            p->commit_wanted = false;
-            rp_flush_encode(&p->channel.out, &(struct rp_flush){});
-        }
-    }
-    channel_flush(&p->channel);
-}
-
-void persist_request_commit(struct router *r)
-{
-    r->persist.commit_wanted = true;
-    persist_flush(r);
 }
 
 /* --- holding publishers back --- */
@@ -142,6 +60,144 @@ static void stop_holding(struct router *r)
         if (r->workers[i] != NULL)
             worker_link_each_open(r->workers[i], let_read, NULL);
     }
+}
+
+/* --- writing --- */
+
+/* Changes outside of a transaction, or of one that is complete: how soon do they go out? */
+static void schedule(struct router *r, bool deferrable)
+{
+    struct persist_link *p = link_of(r);
+
+    if (!deferrable) {
+        p->urgent = true;
+    } else if (!p->urgent && !ev_is_active(&p->hold_back)) {
+        ev_timer_set(&p->hold_back, p->hold_back_s, 0.0);
+        ev_timer_start(r->loop, &p->hold_back);
+    }
+}
+
+/* A change was added. */
+static void after_change(struct router *r, bool deferrable)
+{
+    struct persist_link *p = link_of(r);
+
+    if (p->log.transaction == 0)
+        schedule(r, deferrable);
+    else
+        p->deferrable &= deferrable;
+}
+
+void persist_put(struct router *r, enum record_kind kind, struct slice key, struct slice value)
+{
+    if (!persist_enabled(r))
+        return;
+    change_log_put(&r->persist.log, (uint8_t)kind, key, value);
+    after_change(r, false);
+}
+
+uint64_t persist_put_deferrable(struct router *r, enum record_kind kind, struct slice key,
+                                struct slice value)
+{
+    if (!persist_enabled(r))
+        return 0;
+    change_log_put(&r->persist.log, (uint8_t)kind, key, value);
+    after_change(r, true);
+    return r->persist.log.last;
+}
+
+void persist_delete(struct router *r, enum record_kind kind, struct slice key)
+{
+    if (!persist_enabled(r))
+        return;
+    change_log_delete(&r->persist.log, (uint8_t)kind, key);
+    after_change(r, false);
+}
+
+bool persist_cancel(struct router *r, uint64_t number)
+{
+    return change_log_cancel(&r->persist.log, number);
+}
+
+void persist_begin(struct router *r)
+{
+    struct persist_link *p = link_of(r);
+
+    if (p->log.transaction == 0)
+        p->deferrable = true;
+    change_log_begin(&p->log);
+}
+
+void persist_end(struct router *r)
+{
+    struct persist_link *p = link_of(r);
+
+    if (change_log_end(&p->log) > 0)
+        schedule(r, p->deferrable);
+}
+
+static void on_hold_back(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+    struct persist_link *p = watcher->data;
+
+    (void)loop;
+    (void)revents;
+    p->urgent = true; /* the end of this turn hands them out */
+}
+
+/* Hands frames to the channel until it has enough. */
+static void feed(struct router *r)
+{
+    struct persist_link *p = link_of(r);
+    struct buf *out = &p->channel.out;
+
+    while (buf_len(out) < CHANNEL_HIGH) {
+        struct slice frame = change_log_hand_out(&p->log);
+        if (frame.len == 0)
+            break;
+        buf_append(out, frame.data, frame.len);
+    }
+    if (change_log_is_out(&p->log)) {
+        p->urgent = false;
+        ev_timer_stop(r->loop, &p->hold_back);
+    }
+}
+
+/* Sends the answers that wait for what has been committed, or taken back, since the last time. */
+static void release(struct router *r)
+{
+    struct persist_link *p = link_of(r);
+
+    if (p->released == p->log.committed)
+        return;
+    p->released = p->log.committed;
+    release_committed(r);
+    if (p->holding && change_log_bytes(&p->log) < p->backlog_bytes / 2)
+        stop_holding(r);
+}
+
+void persist_flush(struct router *r)
+{
+    struct persist_link *p = link_of(r);
+
+    release(r);
+    if (!channel_is_open(&p->channel))
+        return;
+    if (p->loaded && p->channel.state != CHANNEL_OPENING) {
+        if (p->urgent || p->commit_wanted)
+            feed(r);
+        if (p->commit_wanted && change_log_is_out(&p->log)) {
+            p->commit_wanted = false;
+            rp_flush_encode(&p->channel.out, &(struct rp_flush){});
+        }
+    }
+    channel_flush(&p->channel);
+}
+
+void persist_request_commit(struct router *r)
+{
+    r->persist.commit_wanted = true;
+    persist_flush(r);
 }
 
 /* --- what persistd says --- */
@@ -170,25 +226,10 @@ static bool on_pr_committed(struct router *r, const struct pr_committed *m)
 {
     struct persist_link *p = link_of(r);
 
-    if (m->number < p->committed || m->number > p->last)
-        return false;
-    p->committed = m->number;
     if (p->stalled)
         log_notice("the store takes changes again");
     p->stalled = false;
-    while (buf_len(&p->log) > 0 && change_at(p, 0)->number <= m->number) {
-        size_t size = sizeof(struct frame_header) + change_at(p, 0)->header.length;
-        if (size > p->sent)
-            return false; /* never sent, so it cannot be committed */
-        buf_consume(&p->log, size);
-        p->sent -= size;
-        p->last_frame -= size;
-    }
-    buf_shrink(&p->log, CHANNEL_HIGH);
-    release_committed(r);
-    if (p->holding && buf_len(&p->log) < p->backlog_bytes / 2)
-        stop_holding(r);
-    return true;
+    return change_log_commit(&p->log, m->number);
 }
 
 static bool on_pr_stalled(struct router *r, const struct pr_stalled *m)
@@ -208,7 +249,7 @@ static void on_closed(void *context, const char *why)
     struct router *r = context;
     struct persist_link *p = link_of(r);
 
-    log_notice("persistd: %s; %zu bytes of changes wait", why, buf_len(&p->log));
+    log_notice("persistd: %s; %zu bytes of changes wait", why, change_log_bytes(&p->log));
     if (p->load != NULL)
         log_fatal("persistd went away before the state was loaded");
 }
@@ -222,7 +263,8 @@ void persist_open(struct router *r, int fd)
 
     channel_close(&p->channel);
     channel_open(&p->channel, r->loop, fd, CHANNEL_HIGH, &persist_handlers, r);
-    p->sent = 0;
+    change_log_start_over(&p->log);
+    p->urgent = true;
     p->backlog_bytes = r->settings.setup.commit_backlog;
     if (p->backlog_bytes < BACKLOG_MIN)
         p->backlog_bytes = BACKLOG_MIN;
@@ -243,5 +285,6 @@ void persist_free(struct router *r)
     if (p->load != NULL)
         load_abandon(p->load);
     p->load = NULL;
-    buf_free(&p->log);
+    change_log_free(&p->log);
+    ev_timer_stop(r->loop, &p->hold_back);
 }

@@ -103,7 +103,6 @@ static void accept(struct router *r, struct connection *c, const struct wr_publi
                             .publisher = c->session,
                             .principal = session_principal(c->session),
                             .qos = PUBLISH_QOS(m->flags),
-                            .exactly_once = PUBLISH_QOS(m->flags) == 2 && c->session->stored,
                             .retain = (m->flags & PUBLISH_RETAIN) != 0};
 
     if ((m->flags & PUBLISH_EXPIRY) != 0)
@@ -113,10 +112,10 @@ static void accept(struct router *r, struct connection *c, const struct wr_publi
             r->stats.publish_dropped++;
         return;
     }
-    uint64_t before = r->persist.last;
+    uint64_t before = persist_last(&r->persist);
     persist_begin(r);
     uint8_t reason = publish(r, &p);
-    bool durable = r->persist.last != before;
+    bool durable = persist_last(&r->persist) != before;
     if (reason == 0 && p.qos == 2) {
         bool stored = durable && c->session->stored;
         received_add(&c->session->received, m->packet_id, stored);
@@ -130,7 +129,7 @@ static void accept(struct router *r, struct connection *c, const struct wr_publi
     }
     if (!p.matched && c->version == MQTT_5)
         reason = REASON_NO_MATCHING_SUBSCRIBERS;
-    acknowledge(r, c, m, reason, durable ? r->persist.last : 0);
+    acknowledge(r, c, m, reason, durable ? persist_last(&r->persist) : 0);
 }
 
 /* What of a PUBLISH only a broken worker lets through. */
@@ -216,6 +215,7 @@ bool on_wr_publish(struct worker_link *link, const struct wr_publish *m)
         return break_off(r, c, reason);
     if (!is_repeated(c, m))
         return receive(r, c, m);
-    release_ack(r, c, MQTT_PUBREC, m->packet_id, 0, c->session->stored ? r->persist.last : 0);
+    release_ack(r, c, MQTT_PUBREC, m->packet_id, 0,
+                c->session->stored ? persist_last(&r->persist) : 0);
     return true;
 }

@@ -42,7 +42,7 @@ void queue_release(struct router *r, struct session *session, struct out_entry *
     account(r, session, entry->message, -1);
     if ((entry->flags & OUT_STORED) != 0) {
         record_queued_released(r, session, entry);
-        session->outbound->released_at = r->persist.last;
+        session->outbound->released_at = persist_last(&r->persist);
     }
     outbound_released(session->outbound, entry);
 }

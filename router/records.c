@@ -145,8 +145,8 @@ static struct slice share_filter(struct router *r, const struct session *session
     return slice_of(NULL, 0);
 }
 
-static void put_queued(struct router *r, const struct session *session,
-                       const struct out_entry *entry, enum record_body body)
+static void put_queued(struct router *r, const struct session *session, struct out_entry *entry,
+                       enum record_body body)
 {
     uint8_t filter[MQTT_STRING_MAX];
     struct record_queued record = {
@@ -162,9 +162,12 @@ static void put_queued(struct router *r, const struct session *session,
     encode_queued_start(fresh(&r->record), &record);
     if (body == BODY_INLINE)
         encode_message(&r->record, entry->message, true);
-    persist_put(r, RECORD_QUEUED,
-                session_part_key(r, session, &entry->sequence, sizeof(entry->sequence)),
-                bytes_of(&r->record));
+    struct slice key = session_part_key(r, session, &entry->sequence, sizeof(entry->sequence));
+    /* Its client has it already and may acknowledge it before it needs to be on disk. */
+    if (body == BODY_INLINE && entry->state == OUT_SENT)
+        entry->change = persist_put_deferrable(r, RECORD_QUEUED, key, bytes_of(&r->record));
+    else
+        persist_put(r, RECORD_QUEUED, key, bytes_of(&r->record));
 }
 
 static struct slice message_key(const struct message *message)
@@ -208,19 +211,22 @@ static void drop_body(struct router *r, const struct out_entry *entry)
 }
 
 void record_queued_released(struct router *r, const struct session *session,
-                            const struct out_entry *entry)
+                            struct out_entry *entry)
 {
     struct out_entry released = *entry;
 
     released.state = OUT_RELEASED;
     released.identifier_count = 0;
     put_queued(r, session, &released, BODY_NONE);
+    entry->change = 0;
     drop_body(r, entry);
 }
 
 void record_queued_delete(struct router *r, const struct session *session,
                           const struct out_entry *entry)
 {
+    if (entry->change != 0 && persist_cancel(r, entry->change))
+        return;
     persist_delete(r, RECORD_QUEUED,
                    session_part_key(r, session, &entry->sequence, sizeof(entry->sequence)));
     drop_body(r, entry);

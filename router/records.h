@@ -22,7 +22,7 @@ void record_subscription_delete(struct router *r, const struct session *session,
 void record_queued(struct router *r, struct message *message, const struct fanout_kept *kept,
                    size_t count);
 void record_queued_released(struct router *r, const struct session *session,
-                            const struct out_entry *entry);
+                            struct out_entry *entry);
 void record_queued_delete(struct router *r, const struct session *session,
                           const struct out_entry *entry);
 void record_received(struct router *r, const struct session *session, uint16_t packet_id);

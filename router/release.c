@@ -72,7 +72,7 @@ static void perform(struct router *r, struct connection *c, const struct release
 /* Does it now, or keeps it. What is kept owns a copy of the codes. */
 static void release_or_wait(struct router *r, struct connection *c, struct release release)
 {
-    if (release.number <= r->persist.committed && c->pending_acks == 0) {
+    if (release.number <= persist_committed(&r->persist) && c->pending_acks == 0) {
         perform(r, c, &release);
         return;
     }
@@ -137,7 +137,7 @@ void release_committed(struct router *r)
 
     while (releases->count > 0) {
         struct release release = releases->ring[releases->head];
-        if (release.number > r->persist.committed)
+        if (release.number > persist_committed(&r->persist))
             return;
         releases->head = (releases->head + 1) & (releases->capacity - 1);
         releases->count--;

@@ -75,7 +75,7 @@ void router_init(struct router *r, struct ev_loop *loop, struct child *child)
     *r = (struct router){.child = child, .loop = loop};
     router_read_clocks(r);
     r->authd.fd = -1;
-    r->persist.channel.fd = -1;
+    persist_init(r);
     r->stats.started = r->now;
     principals_init(&r->principals);
     sessions_init(&r->sessions);

@@ -80,7 +80,7 @@ static bool send_next(struct router *r, struct connection *c)
         connection_block(c);
         return false;
     }
-    if (entry->qos == 2 && entry->message->gate > r->persist.committed) {
+    if (entry->qos == 2 && entry->message->gate > persist_committed(&r->persist)) {
         release_delivery(r, c, entry->message->gate);
         return false;
     }

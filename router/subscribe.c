@@ -155,7 +155,7 @@ bool on_wr_subscribe(struct worker_link *link, const struct wr_subscribe *m)
         return true;
     }
     struct cursor cursor = cursor_of(m->filters);
-    uint64_t before = r->persist.last;
+    uint64_t before = persist_last(&r->persist);
     buf_consume(&r->codes, buf_len(&r->codes));
     while (!cursor_done(&cursor)) {
         struct wanted wanted = wanted_of(cursor_mqtt_bytes(&cursor));
@@ -163,7 +163,7 @@ bool on_wr_subscribe(struct worker_link *link, const struct wr_subscribe *m)
     }
     release_suback(r, c, MQTT_SUBACK, m->packet_id,
                    slice_of(buf_head(&r->codes), buf_len(&r->codes)),
-                   r->persist.last != before ? r->persist.last : 0);
+                   persist_last(&r->persist) != before ? persist_last(&r->persist) : 0);
     return true;
 }
 
@@ -204,7 +204,7 @@ bool on_wr_unsubscribe(struct worker_link *link, const struct wr_unsubscribe *m)
     if (m->packet_id == 0 || !check_filters(c, m->filters, false, &unused))
         return false;
     struct cursor cursor = cursor_of(m->filters);
-    uint64_t before = r->persist.last;
+    uint64_t before = persist_last(&r->persist);
     buf_consume(&r->codes, buf_len(&r->codes));
     while (!cursor_done(&cursor)) {
         struct wanted wanted = wanted_of(cursor_mqtt_bytes(&cursor));
@@ -212,6 +212,6 @@ bool on_wr_unsubscribe(struct worker_link *link, const struct wr_unsubscribe *m)
     }
     release_suback(r, c, MQTT_UNSUBACK, m->packet_id,
                    slice_of(buf_head(&r->codes), buf_len(&r->codes)),
-                   r->persist.last != before ? r->persist.last : 0);
+                   persist_last(&r->persist) != before ? persist_last(&r->persist) : 0);
     return true;
 }

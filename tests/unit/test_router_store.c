@@ -4,6 +4,7 @@
 #include "router_fixture.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 TestSuite(router_store, .fini = leaks_check);
 
@@ -60,12 +61,12 @@ Test(router_store, message_without_durable_consequence_does_not_wait)
     struct client reader = connected(WORKER, 1, "r", 0);
     client_subscribe(&f, &reader, "t", 2);
     struct client publisher = connected(OTHER, 1, "p", 0);
-    uint64_t before = f.r.persist.last;
+    uint64_t before = persist_last(&f.r.persist);
     f.commits = false;
     client_publish(&f, &publisher, "t", "one", 2, 1);
     cr_assert(client_heard_ack(&publisher, MQTT_PUBREC, 1, 0));
     cr_assert(client_heard(&reader, "one", &target));
-    cr_assert_eq(f.r.persist.last, before);
+    cr_assert_eq(persist_last(&f.r.persist), before);
     fixture_close(&f);
 }
 
@@ -323,5 +324,71 @@ Test(router_store, qos2_delivery_waits_for_the_publishers_id)
     fixture_commit(&f);
     cr_assert(client_heard(&reader, "one", &target));
     cr_assert(client_heard_ack(&publisher, MQTT_PUBREC, 1, 0));
+    fixture_close(&f);
+}
+
+/* What every durable receiver has acknowledged already needs no place on disk, nor does its
+ * publisher wait. */
+Test(router_store, acknowledged_in_time_is_never_written)
+{
+    struct delivery_target target;
+
+    fixture_open(&f, NULL);
+    struct client reader = connected(WORKER, 1, "r", 100);
+    client_subscribe(&f, &reader, "t", 1);
+    struct client publisher = connected(OTHER, 1, "p", 0);
+    uint64_t before = f.received;
+    f.r.persist.hold_back_s = 3600;
+    for (uint16_t i = 1; i <= 5; i++) {
+        client_publish(&f, &publisher, "t", "x", 1, i);
+        cr_assert(client_heard(&reader, "x", &target));
+        cr_assert(peer_heard_nothing(OTHER));
+        client_ack(&f, &reader, MQTT_PUBACK, i);
+        cr_assert(client_heard_ack(&publisher, MQTT_PUBACK, i, 0));
+    }
+    cr_assert_eq(f.received, before);
+    cr_assert_eq(f.r.stats.queued, 0);
+    fixture_close(&f);
+}
+
+Test(router_store, not_acknowledged_in_time_is_written)
+{
+    struct delivery_target target;
+
+    fixture_open(&f, NULL);
+    struct client reader = connected(WORKER, 1, "r", 100);
+    client_subscribe(&f, &reader, "t", 1);
+    struct client publisher = connected(OTHER, 1, "p", 0);
+    uint64_t before = f.received;
+    client_publish(&f, &publisher, "t", "x", 1, 1);
+    cr_assert(client_heard(&reader, "x", &target));
+    for (unsigned i = 0; i < 1000 && f.received == before; i++) {
+        usleep(1000);
+        fixture_settle(&f);
+    }
+    cr_assert_eq(fixture_records(&f, RECORD_QUEUED), 1);
+    cr_assert(client_heard_ack(&publisher, MQTT_PUBACK, 1, 0));
+    client_ack(&f, &reader, MQTT_PUBACK, target.packet_id);
+    cr_assert_eq(fixture_records(&f, RECORD_QUEUED), 0);
+    fixture_close(&f);
+}
+
+/* The receiver goes before it has acknowledged: the message is kept like any other. */
+Test(router_store, receiver_that_goes_at_once)
+{
+    struct delivery_target target;
+
+    fixture_open(&f, NULL);
+    struct client reader = connected(WORKER, 1, "r", 100);
+    client_subscribe(&f, &reader, "t", 1);
+    struct client publisher = connected(OTHER, 1, "p", 0);
+    client_publish(&f, &publisher, "t", "x", 1, 1);
+    client_vanish(&f, &reader);
+    cr_assert(client_heard_ack(&publisher, MQTT_PUBACK, 1, 0));
+    fixture_restart(&f, NULL);
+    reader.handle += (uint64_t)1 << 32;
+    client_connect(&f, &reader);
+    cr_assert(client_heard(&reader, "x", &target));
+    cr_assert_eq(target.flags, 1 | PUBLISH_DUP);
     fixture_close(&f);
 }
