@@ -174,6 +174,9 @@ void control_open(struct control *c, struct ev_loop *loop, int fd, control_frame
     ev_io_init(&c->readable, control_on_readable, fd, EV_READ);
     ev_io_init(&c->writable, control_on_writable, fd, EV_WRITE);
     c->readable.data = c->writable.data = c;
+    /* Before any data channel: what a peer says may rest on what the master said earlier, such as
+     * a verdict for a worker whose channel is still in this one. */
+    ev_set_priority(&c->readable, EV_MAXPRI);
     if (loop != NULL)
         ev_io_start(loop, &c->readable);
 }
