@@ -115,6 +115,7 @@ static void *committer_main(void *argument)
         c->waiting_bytes -= bytes;
         if (!good)
             break;
+        c->commits = c->store->ledger.commits;
         c->done += count;
         if (number != 0)
             c->committed = number;
@@ -129,8 +130,11 @@ void committer_start(struct committer *c, struct store *store, struct ev_loop *l
 {
     pthread_condattr_t attributes;
 
-    *c = (struct committer){
-        .store = store, .loop = loop, .progress = progress, .interval_ms = interval_ms};
+    *c = (struct committer){.store = store,
+                            .loop = loop,
+                            .progress = progress,
+                            .interval_ms = interval_ms,
+                            .commits = store->ledger.commits};
     c->last = &c->first;
     VERIFY(pthread_mutex_init(&c->lock, NULL) == 0);
     VERIFY(pthread_condattr_init(&attributes) == 0);

@@ -22,6 +22,7 @@ struct committer {
     size_t waiting_bytes;         /* submitted and not yet on disk */
     uint64_t submitted;           /* changes that were ever submitted */
     uint64_t done;                /* how many of them are on disk */
+    uint64_t commits;             /* the ledger's counter, as it is on disk */
     uint64_t committed;           /* the router's number of the last that is on disk */
     bool failing;                 /* the disk refuses; the store's error says why */
     char error[256];

@@ -10,10 +10,12 @@
 #include "common/verify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/fsuid.h>
 #include <unistd.h>
 
 enum {
@@ -21,7 +23,7 @@ enum {
     LOCKED_MEMORY = 4 * 1024 * 1024, /* for keys */
 };
 
-static struct persistd persistd = {.data_directory = -1};
+static struct persistd persistd = {.data_directory = -1, .guard.fd = -1};
 
 static bool take_setup(void *context, const struct mc_persistd_setup *m)
 {
@@ -109,6 +111,16 @@ static bool take_file(void *context, const struct mc_file *m, int fd)
             log_fatal("%.*s: %s", SLICE_ARGS(m->name), why);
         close(fd);
         return true;
+    case FILE_ROLLBACK_GUARD:
+        /* Root without the capability to override modes is kept out: go in as the owner. */
+        if (p->child.sandbox.full)
+            setfsuid(p->child.sandbox.uid);
+        if (!rollback_guard_open(&p->guard, fd))
+            log_fatal("%.*s/" ROLLBACK_GUARD_FILE ": %s", SLICE_ARGS(m->name), strerror(errno));
+        if (p->child.sandbox.full)
+            setfsuid(0);
+        close(fd);
+        return true;
     default:
         close(fd);
         return false;
@@ -128,6 +140,61 @@ static bool take_command(void *context, const struct mc_command *m, int fd)
     return commands_take(context, m, fd);
 }
 
+static void write_guard(struct persistd *p)
+{
+    if (p->guard.fd < 0 || p->keyring == NULL)
+        return;
+    pthread_mutex_lock(&p->committer.lock);
+    uint64_t commits = p->committer.commits;
+    pthread_mutex_unlock(&p->committer.lock);
+    if (commits > 0 && !rollback_guard_write(&p->guard, commits))
+        log_error("the roll-back guard cannot be written: %s", strerror(errno));
+}
+
+static void on_guard_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+    (void)loop;
+    (void)revents;
+    write_guard(watcher->data);
+}
+
+/* A store that is older than its guard was put back as a whole. */
+static void check_guard(struct persistd *p)
+{
+    uint64_t commits = p->store.ledger.commits;
+    uint64_t seen;
+    const char *problem = NULL;
+
+    if (p->guard.fd < 0)
+        return;
+    switch (rollback_guard_check(&p->guard, p->keyring, commits, &seen)) {
+    case GUARD_FITS:
+        break;
+    case GUARD_NEW:
+        log_notice("the roll-back guard is new: it protects from now on");
+        break;
+    case GUARD_BEHIND:
+        problem = "the whole store was rolled back";
+        break;
+    case GUARD_FORGED:
+        problem = "the roll-back guard is damaged or of another store";
+        break;
+    }
+    if (problem != NULL) {
+        log_error("store damage: %s (the store is at commit %" PRIu64
+                  ", the guard has seen %" PRIu64 ")",
+                  problem, commits, seen);
+        if (p->setup.refuse_damage)
+            log_fatal("not serving, since store_on_damage is 'refuse'; if you restored an older "
+                      "copy on purpose, delete " ROLLBACK_GUARD_FILE " and start again");
+        if (!rollback_guard_reset(&p->guard, commits))
+            log_error("the roll-back guard cannot be written: %s", strerror(errno));
+    }
+    ev_timer_init(&p->guard_timer, on_guard_timer, 1, 1);
+    p->guard_timer.data = p;
+    ev_timer_start(p->child.loop, &p->guard_timer);
+}
+
 static bool take_drain(void *context, const struct mc_drain *m)
 {
     struct persistd *p = context;
@@ -138,6 +205,7 @@ static bool take_drain(void *context, const struct mc_drain *m)
         router_link_progress(p);
         p->committing = false;
     }
+    write_guard(p);
     audit_events_close(p);
     child_stop(&p->child);
     return true;
@@ -207,6 +275,7 @@ static void open_everything(struct persistd *p)
     store_init(&p->store, p->keyring, p->setup.memory);
     if (!store_open(&p->store))
         log_fatal("the store cannot be opened: %s", p->store.error);
+    check_guard(p);
     audit_events_open(p);
 }
 

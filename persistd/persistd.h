@@ -7,6 +7,7 @@
 #include "persistd/job.h"
 #include "persistd/keyring.h"
 #include "persistd/load.h"
+#include "persistd/rollback_guard.h"
 #include "persistd/store.h"
 
 #include "common/channel.h"
@@ -28,6 +29,9 @@ struct persistd {
     struct committer committer;
     bool committing; /* the committer runs */
     ev_async progress;
+
+    struct rollback_guard guard;
+    ev_timer guard_timer;
 
     struct job job;
     ev_async job_done;

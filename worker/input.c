@@ -52,6 +52,15 @@ static const char *framing_problem(const struct connection *c, uint8_t reason)
     return "sent a malformed fixed header";
 }
 
+/* The bytes are in a buffer of ours, which is only lent to the parser as constant. */
+static void wipe(struct slice bytes)
+{
+    void *own;
+
+    memcpy(&own, &bytes.data, sizeof(own));
+    explicit_bzero(own, bytes.len);
+}
+
 /* Handles the packet at the start of *data, and cuts it off; false when it is incomplete (then
  * *size is what it takes to get on) or was the last. */
 static bool handle_first(struct connection *c, struct slice *data, size_t *size)
@@ -73,7 +82,7 @@ static bool handle_first(struct connection *c, struct slice *data, size_t *size)
     worker->counters.packets_received++;
     handlers[packet.type](c, &packet);
     if (packet.type == MQTT_CONNECT) /* the buffer is ours, and need not keep a password */
-        explicit_bzero((void *)(uintptr_t)packet.body.data, packet.body.len);
+        wipe(packet.body);
     *data = slice_of(data->data + *size, data->len - *size);
     return connection_is_open(c);
 }

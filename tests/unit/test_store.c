@@ -1,12 +1,14 @@
 /* The sealed store: what it keeps, what it hides, and which tampering it notices. */
 #include "persistd/committer.h"
 #include "persistd/load.h"
+#include "persistd/rollback_guard.h"
 #include "persistd/store.h"
 
 #include "common/log.h"
 #include "common/proto_persistd.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -380,4 +382,58 @@ Test(committer, commits_in_groups_and_says_how_far, .init = begin, .fini = end, 
     cr_assert(store_open(&store));
     cr_assert_eq(store.ledger.records, 1000);
     cr_assert_lt(store.ledger.commits, 100, "one commit for many changes");
+}
+
+static enum guard_verdict guard_now(uint64_t commits)
+{
+    struct rollback_guard guard;
+    uint64_t seen;
+    int here = open(".", O_RDONLY | O_DIRECTORY);
+
+    cr_assert(rollback_guard_open(&guard, here));
+    enum guard_verdict verdict = rollback_guard_check(&guard, keyring, commits, &seen);
+    close(guard.fd);
+    close(here);
+    return verdict;
+}
+
+Test(guard, a_store_that_was_put_back_is_behind_it, .init = begin, .fini = end, .timeout = 60)
+{
+    struct rollback_guard guard;
+    uint64_t seen;
+    int here = open(".", O_RDONLY | O_DIRECTORY);
+
+    cr_assert(rollback_guard_open(&guard, here));
+    cr_assert_eq(rollback_guard_check(&guard, keyring, 5, &seen), GUARD_NEW);
+    for (uint64_t commits = 5; commits < 12; commits++)
+        cr_assert(rollback_guard_write(&guard, commits));
+    cr_assert_eq(guard_now(11), GUARD_FITS);
+    cr_assert_eq(guard_now(12), GUARD_FITS, "committed after the last writing");
+    cr_assert_eq(guard_now(10), GUARD_BEHIND);
+    cr_assert(rollback_guard_reset(&guard, 10));
+    cr_assert_eq(guard_now(10), GUARD_FITS);
+    cr_assert_eq(guard_now(9), GUARD_BEHIND);
+    close(guard.fd);
+    close(here);
+}
+
+Test(guard, a_torn_slot_leaves_the_other_and_an_altered_file_is_noticed, .init = begin, .fini = end,
+     .timeout = 60)
+{
+    struct rollback_guard guard;
+    uint64_t seen;
+    int here = open(".", O_RDONLY | O_DIRECTORY);
+
+    cr_assert(rollback_guard_open(&guard, here));
+    cr_assert_eq(rollback_guard_check(&guard, keyring, 5, &seen), GUARD_NEW);
+    cr_assert(rollback_guard_write(&guard, 5));
+    cr_assert(rollback_guard_write(&guard, 6));
+    unsigned newest = 1 - guard.slot;
+    cr_assert_eq(pwrite(guard.fd, "torn", 4, (off_t)newest * 4096), 4);
+    cr_assert_eq(guard_now(5), GUARD_FITS);
+    cr_assert_eq(guard_now(4), GUARD_BEHIND);
+    cr_assert_eq(pwrite(guard.fd, "torn", 4, (off_t)guard.slot * 4096), 4);
+    cr_assert_eq(guard_now(6), GUARD_FORGED);
+    close(guard.fd);
+    close(here);
 }
