@@ -9,7 +9,21 @@ install(SCRIPT ${HOST}/install.cmake)
 install(FILES ${HOST}/sysusers.conf DESTINATION lib/sysusers.d RENAME bulkhead.conf)
 install(FILES ${HOST}/tmpfiles.conf DESTINATION lib/tmpfiles.d RENAME bulkhead.conf)
 install(FILES ${HOST}/tcp.conf LICENSE SECURITY.md DESTINATION share/doc/bulkhead)
+install(DIRECTORY docs/ DESTINATION share/doc/bulkhead
+        FILES_MATCHING PATTERN "*.md" PATTERN man EXCLUDE)
 install(FILES LICENSE DESTINATION share/doc/bulkhead RENAME copyright)
+
+# The reference of the directives is written once, in docs/CONFIGURATION.md.
+set(MANUAL ${CMAKE_BINARY_DIR}/bulkhead.conf.5)
+add_custom_command(
+  OUTPUT ${MANUAL}
+  COMMAND awk -f ${CMAKE_SOURCE_DIR}/cmake/manual.awk ${CMAKE_SOURCE_DIR}/docs/CONFIGURATION.md
+          > ${MANUAL}
+  DEPENDS ${CMAKE_SOURCE_DIR}/cmake/manual.awk ${CMAKE_SOURCE_DIR}/docs/CONFIGURATION.md
+  VERBATIM)
+add_custom_target(manual ALL DEPENDS ${MANUAL})
+install(FILES ${MANUAL} DESTINATION share/man/man5)
+install(FILES docs/man/bulkheadd.8 docs/man/bulkheadctl.8 DESTINATION share/man/man8)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_SET_DESTDIR ON)
