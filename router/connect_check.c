@@ -6,6 +6,7 @@
 #include "common/topic.h"
 #include "router/authorize.h"
 #include "router/mount.h"
+#include "router/publish.h"
 
 static uint8_t check_will(struct router *r, const struct connection *c, const struct wr_connect *m,
                           const struct policy_view *view)
@@ -21,6 +22,8 @@ static uint8_t check_will(struct router *r, const struct connection *c, const st
         return REASON_QOS_NOT_SUPPORTED;
     if ((m->flags & CONNECT_WILL_RETAIN) != 0 && (listener->flags & LISTENER_RETAIN_AVAILABLE) == 0)
         return REASON_RETAIN_NOT_SUPPORTED;
+    if (publish_is_not_text(r, m->will_properties, m->will_payload))
+        return REASON_PAYLOAD_FORMAT_INVALID;
     return authorize_publish(view, topic) ? 0 : REASON_NOT_AUTHORIZED;
 }
 
@@ -101,9 +104,7 @@ uint8_t connect_check(struct router *r, const struct connection *c, const struct
 {
     const struct listener *listener = &r->listeners[c->listener];
 
-    if (r->draining)
-        return REASON_SERVER_SHUTTING_DOWN;
-    if (!r->persist.loaded)
+    if (r->draining || !r->persist.loaded)
         return REASON_SERVER_UNAVAILABLE;
     if (listener->max_connections != 0 && listener->connections >= listener->max_connections &&
         is_one_more(r, m, principal))

@@ -2,6 +2,8 @@
 #include "router/publish.h"
 
 #include "common/mqtt.h"
+#include "common/mqtt_properties.h"
+#include "common/mqtt_wire.h"
 #include "router/limits.h"
 #include "router/records.h"
 
@@ -20,6 +22,20 @@ static uint8_t retain(struct router *r, struct publication *p)
     sweep_note(r, message);
     record_retained(r, message);
     return 0;
+}
+
+bool publish_is_not_text(const struct router *r, struct slice properties, struct slice payload)
+{
+    struct property_reader reader = property_reader_of(properties, MQTT_PUBLISH);
+    struct property property;
+
+    if (r->settings.setup.check_payload_format == 0)
+        return false;
+    while (property_next(&reader, &property)) {
+        if (property.id == PROPERTY_PAYLOAD_FORMAT && property.number == 1)
+            return !mqtt_utf8_valid(payload);
+    }
+    return false;
 }
 
 uint64_t publish_expiry(const struct router *r, uint32_t seconds)

@@ -68,21 +68,6 @@ static bool refuse(struct router *r, struct connection *c, const struct wr_publi
     return true;
 }
 
-/* A payload that says it is text and is not, when the operator wants that looked at. */
-static bool is_not_text(const struct router *r, const struct wr_publish *m)
-{
-    struct property_reader reader = property_reader_of(m->properties, MQTT_PUBLISH);
-    struct property property;
-
-    if (r->settings.setup.check_payload_format == 0)
-        return false;
-    while (property_next(&reader, &property)) {
-        if (property.id == PROPERTY_PAYLOAD_FORMAT && property.number == 1)
-            return !mqtt_utf8_valid(m->payload);
-    }
-    return false;
-}
-
 /* Too much waits for the disk. A client that cannot be told is not read for a while. */
 static bool is_held_back(struct router *r, struct connection *c, const struct wr_publish *m)
 {
@@ -176,7 +161,7 @@ static uint8_t check_message(struct router *r, struct connection *c, const struc
 {
     if (!limits_allow_payload(r, c, m->payload.len) || is_held_back(r, c, m))
         return REASON_QUOTA_EXCEEDED;
-    return is_not_text(r, m) ? REASON_PAYLOAD_FORMAT_INVALID : 0;
+    return publish_is_not_text(r, m->properties, m->payload) ? REASON_PAYLOAD_FORMAT_INVALID : 0;
 }
 
 /* A PUBLISH that is not a repetition. */

@@ -19,7 +19,7 @@ enum {
     CONNACK_REFUSING = 5,    /* of MQTT 5, without properties */
     CONNACK_NUMBERS = 23,    /* every property with a number in it */
     ASSIGNED_ID_DIGITS = 32, /* behind auto_id_prefix */
-    ASSIGNED_ID_HEADER = 5,  /* its property's, and longer lengths */
+    ASSIGNED_ID_HEADER = 5,  /* its property's, and longer lengths; so for any text */
 };
 
 /* The CONNECT packet, kept until the verdict: a new authd must be asked again. */
@@ -155,6 +155,8 @@ void on_connect(struct connection *c, const struct packet *packet)
     enum connect_refusal refusal = connect_parse(packet->body, &worker->scratch, &connect, &reason);
     c->version = connect.version;
     c->wants_problem_information = connect.request_problem;
+    if (connect.max_packet_size != 0)
+        c->max_packet_out = connect.max_packet_size;
     if (refusal != CONNECT_FINE) {
         refuse_connect(c, refusal, reason);
         return;
@@ -173,8 +175,6 @@ void on_connect(struct connection *c, const struct packet *packet)
     c->keepalive = connect.keepalive;
     c->expires_at_once = connect.session_expiry == 0;
     c->topic_alias_out = connect.topic_alias_maximum;
-    if (connect.max_packet_size != 0)
-        c->max_packet_out = connect.max_packet_size;
     c->pending = malloc(sizeof(*c->pending) + packet->body.len);
     VERIFY(c->pending != NULL);
     c->pending->len = packet->body.len;
@@ -233,17 +233,23 @@ static bool answer(struct connection *c, const struct rw_connack *m)
         .topic_alias_maximum = settings->max_topic_alias,
         .session_expiry = m->session_expiry,
         .assigned_id = m->assigned_id,
-        .response_information = m->response_information,
     };
 
-    if (c->wants_problem_information &&
-        m->reason_string.len + 64u + m->assigned_id.len + m->response_information.len <=
-            c->max_packet_out)
-        connack.reason_string = m->reason_string;
+    /* [MQTT-3.2.2-19]; Response Information may be left out too */
+    size_t most = CONNACK_REFUSING + CONNACK_NUMBERS + ASSIGNED_ID_HEADER + m->assigned_id.len;
+    if (m->response_information.len > 0 &&
+        most + m->response_information.len + ASSIGNED_ID_HEADER <= c->max_packet_out)
+        connack.response_information = m->response_information;
+    if (m->reason != 0 && c->wants_problem_information) {
+        struct slice text = m->reason_string.len > 0 ? m->reason_string : reason_text(m->reason);
+        if (CONNACK_REFUSING + ASSIGNED_ID_HEADER + text.len <= c->max_packet_out)
+            connack.reason_string = text;
+    }
     if (c->max_packet_in < MQTT_PACKET_MAX)
         connack.max_packet_size = c->max_packet_in;
     size_t before = buf_len(&c->out);
-    encode_connack(&c->out, c->version, &connack);
+    if (m->reason == 0 || connack_says(c->version, m->reason))
+        encode_connack(&c->out, c->version, &connack);
     return output_answer(c, before);
 }
 

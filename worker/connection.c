@@ -185,16 +185,6 @@ void connection_end(struct connection *c, uint8_t reason)
     output_mark(c);
 }
 
-/* Whether a CONNACK of this version can say why: older clients get no answer to what is malformed
- * [MQTT-3.1.4-1] of 3.1.1. */
-static bool connack_says(uint8_t version, uint8_t reason)
-{
-    if (version == MQTT_5)
-        return reason != 0;
-    return version != 0 && reason >= REASON_UNSUPPORTED_VERSION &&
-           reason != REASON_TOPIC_NAME_INVALID && reason != REASON_PACKET_TOO_LARGE;
-}
-
 /* The WebSocket status code that says best what an MQTT reason says. */
 static uint16_t close_code_for(uint8_t reason)
 {
@@ -218,12 +208,12 @@ void connection_refuse(struct connection *c, uint8_t reason, struct slice text, 
     log_info("client %s: %s (0x%02X)", address, why, reason);
     if (c->close_code == 0)
         c->close_code = close_code_for(reason);
-    if (!c->wants_problem_information)
+    if (text.len == 0)
+        text = slice_text(why);
+    if (!c->wants_problem_information || text.len + PACKET_HEADER_MAX + 8 > c->max_packet_out)
         text.len = 0;
     size_t before = buf_len(&c->out);
     if (c->state == STATE_ACTIVE && c->version == MQTT_5 && reason != 0) {
-        if (text.len + PACKET_HEADER_MAX + 8 > c->max_packet_out)
-            text.len = 0;
         encode_disconnect(&c->out, reason, text);
     } else if (c->state <= STATE_VERDICT && connack_says(c->version, reason)) {
         struct connack connack = {.reason = reason, .reason_string = text};

@@ -134,7 +134,7 @@ void connection_watch(struct connection *c);
 void connection_end(struct connection *c, uint8_t reason);
 
 /* As connection_end(), after the client was told the reason, as far as its version and state
- * allow. why is for the log; text goes to the client and may be empty. */
+ * allow. why is for the log; the client's Reason String is text or, when that is empty, why. */
 void connection_refuse(struct connection *c, uint8_t reason, struct slice text, const char *why);
 
 /* The socket is useless: ends the connection without writing anything. */

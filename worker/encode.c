@@ -45,6 +45,41 @@ static uint8_t *put_u32_property(uint8_t *at, uint8_t id, uint32_t value)
     return mqtt_u32_put(at, value);
 }
 
+bool connack_says(uint8_t version, uint8_t reason)
+{
+    if (version == MQTT_5)
+        return reason != 0;
+    switch (reason) {
+    case REASON_UNSUPPORTED_VERSION:
+    case REASON_CLIENT_ID_INVALID:
+    case REASON_BAD_CREDENTIALS:
+    case REASON_NOT_AUTHORIZED:
+    case REASON_SERVER_UNAVAILABLE:
+    case REASON_SERVER_BUSY:
+    case REASON_BANNED:
+    case REASON_SERVER_SHUTTING_DOWN:
+    case REASON_QUOTA_EXCEEDED:
+    case REASON_CONNECTION_RATE_EXCEEDED:
+        return version != 0;
+    default: /* what is malformed, or asks for what is not offered, has no code of its own */
+        return false;
+    }
+}
+
+/* CONNACK has not all reasons that DISCONNECT has [MQTT-3.2.2-8]. */
+static uint8_t connack_code(uint8_t reason)
+{
+    switch (reason) {
+    case REASON_SERVER_SHUTTING_DOWN:
+        return REASON_SERVER_UNAVAILABLE;
+    case REASON_ADMINISTRATIVE_ACTION:
+    case REASON_MAXIMUM_CONNECT_TIME:
+        return REASON_NOT_AUTHORIZED;
+    default:
+        return reason;
+    }
+}
+
 uint8_t connack_old_code(uint8_t reason)
 {
     switch (reason) {
@@ -100,7 +135,8 @@ void encode_connack(struct buf *out, uint8_t version, const struct connack *conn
         return;
     }
     if (connack->reason != 0) { /* [MQTT-3.2.2-6] */
-        sent = (struct connack){.reason = connack->reason, .reason_string = connack->reason_string};
+        sent = (struct connack){.reason = connack_code(connack->reason),
+                                .reason_string = connack->reason_string};
     } else {
         numbers_end = put_connack_numbers(numbers, connack);
     }

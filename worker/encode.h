@@ -26,8 +26,15 @@ struct connack {
 /* A refusal carries nothing but the reason and its string. */
 void encode_connack(struct buf *out, uint8_t version, const struct connack *connack);
 
+/* Whether a CONNACK of this version can say why a client is refused; if not, the connection just
+ * ends [MQTT-3.2.2-6 of 3.1.1]. */
+bool connack_says(uint8_t version, uint8_t reason);
+
 /* The return code of MQTT 3.1 and 3.1.1 that says best what an MQTT 5 reason says. */
 uint8_t connack_old_code(uint8_t reason);
+
+/* What a reason code means, for the Reason String; empty for success. */
+struct slice reason_text(uint8_t reason);
 
 /* PUBACK, PUBREC, PUBREL or PUBCOMP. */
 void encode_ack(struct buf *out, uint8_t version, uint8_t type, uint16_t packet_id, uint8_t reason,

@@ -31,10 +31,13 @@ static struct connection *find_active(struct worker *worker, uint64_t handle)
     return c != NULL && c->state == STATE_ACTIVE ? c : NULL;
 }
 
-/* The reason string, where the client wants it and can take a packet of that size [MQTT-3.1.2-29]
- * [MQTT-3.4.2-2]. */
-static struct slice fitting(const struct connection *c, struct slice text, size_t rest)
+/* The reason string: the router's own or what the code means, where the client wants it and can
+ * take a packet of that size [MQTT-3.1.2-29] [MQTT-3.4.2-2]. */
+static struct slice fitting(const struct connection *c, struct slice text, uint8_t reason,
+                            size_t rest)
 {
+    if (text.len == 0)
+        text = reason_text(reason);
     bool fits =
         encode_string_property_size(text) + rest + PACKET_HEADER_MAX + 8 <= c->max_packet_out;
 
@@ -51,9 +54,19 @@ static bool on_rw_ack(struct worker *worker, const struct rw_ack *m)
         return true;
     size_t before = buf_len(&c->out);
     encode_ack(&c->out, c->version, m->packet, m->packet_id, m->reason,
-               fitting(c, m->reason_string, 0));
+               fitting(c, m->reason_string, m->reason, 0));
     output_must_answer(c, before);
     return true;
+}
+
+/* The first code that refuses a filter, which the packet's one reason string is about. */
+static uint8_t first_failure(struct slice codes)
+{
+    for (uint32_t i = 0; i < codes.len; i++) {
+        if (codes.data[i] >= REASON_UNSPECIFIED)
+            return codes.data[i];
+    }
+    return REASON_SUCCESS;
 }
 
 static bool on_rw_suback(struct worker *worker, const struct rw_suback *m)
@@ -66,7 +79,7 @@ static bool on_rw_suback(struct worker *worker, const struct rw_suback *m)
         return true;
     size_t before = buf_len(&c->out);
     encode_suback(&c->out, c->version, m->packet, m->packet_id, m->codes,
-                  fitting(c, m->reason_string, m->codes.len));
+                  fitting(c, m->reason_string, first_failure(m->codes), m->codes.len));
     output_must_answer(c, before);
     return true;
 }
@@ -76,7 +89,9 @@ static bool on_rw_disconnect(struct worker *worker, const struct rw_disconnect *
     struct connection *c = connection_find(worker, m->conn);
 
     if (c != NULL)
-        connection_refuse(c, m->reason, m->reason_string, "ended by the router");
+        connection_refuse(c, m->reason,
+                          m->reason_string.len > 0 ? m->reason_string : reason_text(m->reason),
+                          "ended by the router");
     return true;
 }
 
@@ -99,7 +114,8 @@ MESSAGE_DISPATCH(on_frame, struct worker, ROUTER_TO_WORKER)
 static void end_for_lack_of_router(struct connection *c, void *context)
 {
     (void)context;
-    connection_refuse(c, REASON_SERVER_SHUTTING_DOWN, slice_text(""), "the router is gone");
+    connection_refuse(c, REASON_SERVER_SHUTTING_DOWN, reason_text(REASON_SERVER_SHUTTING_DOWN),
+                      "the router is gone");
 }
 
 static void on_closed(void *context, const char *why)
@@ -141,7 +157,7 @@ static bool counters_are_zero(const struct wr_counters *counters)
 {
     return counters->bytes_received == 0 && counters->bytes_sent == 0 &&
            counters->packets_received == 0 && counters->packets_sent == 0 &&
-           counters->publish_dropped == 0;
+           counters->publish_dropped == 0 && counters->accepted == 0;
 }
 
 static void on_counters_timer(struct ev_loop *loop, ev_timer *timer, int revents)

@@ -1,4 +1,5 @@
 /* The worker's packet parsers: bytes in, structs or reasons out. */
+#include "worker/encode.h"
 #include "worker/packet.h"
 
 #include <criterion/criterion.h>
@@ -344,4 +345,37 @@ Test(disconnect, reasons_and_properties)
     cr_assert_eq(disconnect(BYTES("\x00\x05\x11\x00\x00\x00\x01"), 5), 0);
     cr_assert_eq(disconnect(BYTES("\x00\x04\x1C\x00\x01x"), 5), REASON_PROTOCOL_ERROR,
                  "a server reference");
+}
+
+/* CONNACK has fewer reasons than DISCONNECT, and before MQTT 5 five codes [MQTT-3.2.2-8]. */
+Test(connack, has_only_its_own_codes)
+{
+    static const uint8_t codes[] = {0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86,
+                                    0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95,
+                                    0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F};
+    static const uint8_t never[] = {
+        0x8D, 0x8E, 0x8F, 0x91, 0x92, 0x93,
+        0x94, 0x96, 0x9E, 0xA1, 0xA2}; /* what the broker cannot say to a CONNECT */
+    struct buf out = {0};
+
+    for (unsigned reason = 0x80; reason <= 0xA2; reason++) {
+        struct connack connack = {.reason = (uint8_t)reason};
+        if (memchr(never, (int)reason, sizeof(never)) != NULL)
+            continue;
+        encode_connack(&out, MQTT_5, &connack);
+        cr_assert_eq(buf_len(&out), 5);
+        cr_assert_not_null(memchr(codes, buf_head(&out)[3], sizeof(codes)), "0x%02X", reason);
+        buf_consume(&out, buf_len(&out));
+        cr_assert(connack_says(MQTT_5, (uint8_t)reason));
+        if (!connack_says(MQTT_311, (uint8_t)reason))
+            continue;
+        encode_connack(&out, MQTT_311, &connack);
+        cr_assert_eq(buf_len(&out), 4);
+        cr_assert(buf_head(&out)[2] == 0 && buf_head(&out)[3] >= 1 && buf_head(&out)[3] <= 5);
+        buf_consume(&out, buf_len(&out));
+    }
+    cr_assert_not(connack_says(MQTT_311, REASON_MALFORMED_PACKET));
+    cr_assert_not(connack_says(MQTT_311, REASON_QOS_NOT_SUPPORTED));
+    cr_assert_not(connack_says(0, REASON_SERVER_UNAVAILABLE));
+    buf_free(&out);
 }
