@@ -107,6 +107,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u8, client_id_policy, 2)             /* any, prefix-username, equals-username */             \
     F(u64, commit_backlog, UINT64_MAX)     /* bytes that may wait for persistd */                  \
     F(blob, auto_id_prefix, NAME_MAX_BYTES)                                                        \
+    F(blob, response_information, NAME_MAX_BYTES) /* with %u and %c; empty: none */                \
     F(blob, version, NAME_MAX_BYTES)
 
 #define FIELDS_mc_persistd_setup(F)                                                                \

@@ -113,6 +113,7 @@ struct config {
     bool protected_mode;
     int64_t wildcard_policy; /* 0: strict, 1: filter */
     int64_t client_id_policy;
+    char *response_information;
     int64_t auth_helpers;
     int64_t auth_cache;
     int64_t auth_rate;

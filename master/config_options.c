@@ -134,6 +134,10 @@ const struct option config_options[] = {
          .help = "Let clients ask for a client id made by the broker."),
     TEXT("auto_id_prefix", AT_SECURITY(auto_id_prefix), .value = "auto-", MAX_NAME,
          .help = "How the client ids made by the broker begin."),
+    TEXT("response_information", AT(response_information), OWN, MAX_NAME,
+         .help = "The part of the topics that an MQTT 5 client should have answers sent to, told "
+                 "to those that ask; `%u` is the user name in it, `%c` the client id. Default: "
+                 "none."),
     BOOL("protected", AT(protected_mode), .value = "false", OWN,
          .help = "Authentication is required, the first level of every topic is the user's name, "
                  "nothing crosses users, `$SYS` is for the role `admin` only."),

@@ -160,6 +160,7 @@ static void send_router_setup(struct process *p)
         .client_id_policy = (uint8_t)config->client_id_policy,
         .commit_backlog = (uint64_t)config->commit_backlog,
         .auto_id_prefix = text_or_empty(config->security.auto_id_prefix),
+        .response_information = text_or_empty(config->response_information),
         .version = slice_text(BULKHEAD_VERSION),
     };
     process_send(p, mc_router_setup, &setup, -1);

@@ -139,6 +139,8 @@ static void decide(struct router *r, struct connection *c, const struct wr_conne
                         ? principal_get_anonymous(&r->principals)
                         : principal_get(&r->principals, verdict->principal);
     uint8_t reason = 0;
+    c->assigned_id = m->version == MQTT_5 && m->client_id.len == 0; /* whoever then names it */
+    c->request_response = m->version == MQTT_5 && (m->flags & CONNECT_REQUEST_RESPONSE) != 0;
     if ((r->listeners[m->listener].flags & LISTENER_USERNAME_AS_CLIENTID) != 0) {
         named.client_id = principal_name(who.principal);
         if (who.principal->anonymous)
@@ -175,6 +177,7 @@ bool connect_begin(struct router *r, struct connection *c, const struct wr_conne
         return false;
     c->listener = m->listener;
     c->version = m->version;
+    r->stats.connects++;
     if (c->worker->request_bytes + blob_bytes(m) > REQUEST_BYTES_MAX) {
         refuse(r, c, REASON_SERVER_BUSY);
         return true;

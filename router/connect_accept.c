@@ -88,7 +88,27 @@ static uint32_t rate_of(uint64_t limit)
     return limit == 0 ? 1 : limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit;
 }
 
-static void send_connack(const struct router *r, const struct connection *c)
+/* What the client should build its response topics from; in r->text. */
+static struct slice response_information(struct router *r, const struct session *session)
+{
+    struct slice pattern = r->settings.setup.response_information;
+
+    buf_consume(&r->text, buf_len(&r->text));
+    for (uint32_t i = 0; i < pattern.len; i++) {
+        uint8_t next = i + 1 < pattern.len ? pattern.data[i + 1] : 0;
+        struct slice piece = slice_of(pattern.data + i, 1);
+        if (pattern.data[i] == '%' && (next == 'u' || next == 'c')) {
+            piece = next == 'u' ? principal_name(session_principal(session))
+                                : session_client_id(session);
+            i++;
+        }
+        buf_append(&r->text, piece.data, piece.len);
+    }
+    size_t len = buf_len(&r->text);
+    return slice_of(buf_head(&r->text), len <= MQTT_STRING_MAX ? (uint32_t)len : 0);
+}
+
+static void send_connack(struct router *r, const struct connection *c)
 {
     const struct policy_limits *limits = policy_view_limits(c->session->view);
     struct rw_connack connack = {.conn = c->handle,
@@ -101,6 +121,8 @@ static void send_connack(const struct router *r, const struct connection *c)
 
     if (c->assigned_id)
         connack.assigned_id = session_client_id(c->session);
+    if (c->request_response)
+        connack.response_information = response_information(r, c->session);
     rw_connack_encode(&c->worker->channel.out, &connack);
 }
 
@@ -167,7 +189,6 @@ void connect_accept(struct router *r, struct connection *c, const struct wr_conn
     c->state = CONNECTION_COMMITTING;
     c->keepalive_max = limits_keepalive(r, c->listener, policy_view_limits(session->view));
     c->connack_flags = connack_flags(c, m, present);
-    c->assigned_id = m->version == MQTT_5 && m->client_id.len == 0;
     audit_connected(r, c, m, present);
     release_open(r, c, erased);
 }

@@ -39,12 +39,13 @@ struct connection {
     uint16_t receive_maximum;         /* ... and from it */
     uint16_t receiving;               /* QoS 1 and 2 messages from it that are not finished */
     uint16_t listener;
-    uint8_t version;  /* enum mqtt_version */
-    uint8_t state;    /* enum connection_state */
-    uint8_t held;     /* HOLD_...; 0: the client is read */
-    bool proxied;     /* its address was named by a trusted proxy */
-    bool counted;     /* in the listener's count */
-    bool assigned_id; /* CONNACK names the client id */
+    uint8_t version;       /* enum mqtt_version */
+    uint8_t state;         /* enum connection_state */
+    uint8_t held;          /* HOLD_...; 0: the client is read */
+    bool proxied;          /* its address was named by a trusted proxy */
+    bool counted;          /* in the listener's count */
+    bool assigned_id;      /* CONNACK names the client id */
+    bool request_response; /* CONNACK gives Response Information [MQTT-3.1.2-28] */
     uint8_t connack_flags;
     uint16_t keepalive_max; /* that the client is told of; 0: none */
     bool request_problem;   /* reason strings may be sent [MQTT-3.1.2-29] */

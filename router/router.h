@@ -42,8 +42,9 @@ struct listener {
 
 /* What MC_ROUTER_SETUP said. */
 struct settings {
-    struct mc_router_setup setup; /* version points to version */
+    struct mc_router_setup setup; /* its texts point to those below */
     char version[NAME_MAX_BYTES];
+    char response_information[NAME_MAX_BYTES];
 };
 
 struct router {

@@ -9,14 +9,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static struct slice copy_text(char to[NAME_MAX_BYTES], struct slice text)
+{
+    if (text.len > 0)
+        memcpy(to, text.data, text.len);
+    return slice_of(to, text.len);
+}
+
 bool setup_take_settings(struct router *r, const struct mc_router_setup *m)
 {
     struct settings *settings = &r->settings;
 
     settings->setup = *m;
-    if (m->version.len > 0)
-        memcpy(settings->version, m->version.data, m->version.len);
-    settings->setup.version = slice_of(settings->version, m->version.len);
+    settings->setup.version = copy_text(settings->version, m->version);
+    settings->setup.response_information =
+        copy_text(settings->response_information, m->response_information);
     settings->setup.auto_id_prefix = slice_of(NULL, 0); /* each listener has its own */
     return true;
 }
