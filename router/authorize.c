@@ -86,6 +86,7 @@ static bool withdraw_subscriptions(struct router *r, struct session *session)
         if (s->shared) {
             redeliver_unsubscribed(r, session, s);
         } else {
+            replay_cancel(r, session, slice_of(filter, size));
             subscriptions_remove(&r->subscriptions, s);
         }
     }

@@ -26,10 +26,10 @@ struct publication publication_of(struct message *message)
                                 .will = (message->flags & MESSAGE_WILL) != 0};
 }
 
-/* Kept with a message only if the policy has a use for it. */
+/* Kept with a message only if the policy has a use for it, or No Local may have. */
 static struct slice publisher_id(const struct router *r, const struct publication *p)
 {
-    if (p->publisher == NULL || !r->policies.use_client_id)
+    if (p->publisher == NULL || (!r->policies.use_client_id && !p->retain))
         return slice_of(NULL, 0);
     return session_client_id(p->publisher);
 }
@@ -277,6 +277,18 @@ struct preference {
     const struct publication *p;
 };
 
+/* Whether a connected member's client takes a packet of that size: if not, another one can. */
+static bool fits_member(const struct router *r, const struct publication *p,
+                        const struct subscription *member, const struct connection *c)
+{
+    struct delivery_body body = body_of(r, p);
+    uint8_t qos = member->qos < p->qos ? member->qos : p->qos;
+    uint32_t identifier = member->identifier;
+
+    return c->max_packet_size == 0 || (unmount_topic(r, c, &body.topic) &&
+                                       send_fits(c, &body, qos, &identifier, identifier != 0));
+}
+
 static enum share_preference prefer(struct subscription *member, void *context)
 {
     const struct preference *preference = context;
@@ -293,6 +305,8 @@ static enum share_preference prefer(struct subscription *member, void *context)
         bool queues = acknowledged || r->settings.setup.queue_qos0_messages != 0;
         return queues && queue_has_room(r, session, bytes) ? SHARE_WORST : SHARE_NEVER;
     }
+    if (!fits_member(r, p, member, c))
+        return SHARE_NEVER;
     if (channel_congested(&c->worker->channel))
         return acknowledged && queue_has_room(r, session, bytes) ? SHARE_BETTER : SHARE_NEVER;
     const struct outbound *out = session->outbound;

@@ -41,7 +41,7 @@ struct message_fields {
     uint64_t arrival;
     uint64_t expiry;
     struct principal *publisher;
-    struct slice client_id; /* of the publisher, when the policy looks at it */
+    struct slice client_id; /* of the publisher, when the policy or a replay looks at it */
     uint32_t epoch;
     uint8_t qos;
     uint8_t flags;

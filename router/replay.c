@@ -22,8 +22,10 @@ struct replay {
     struct replay *previous;
     struct session *session;
     struct retained_cursor *cursor;
+    uint64_t filter; /* keyed hash */
     uint32_t identifier;
     uint8_t qos;
+    bool no_local;
 };
 
 /* Puts the replay into the ring, where it is visited last. */
@@ -63,17 +65,48 @@ static bool worthwhile(const struct router *r, struct slice filter)
     return wild ? r->retained.count > 0 : retained_get(&r->retained, filter) != NULL;
 }
 
+static void replay_free(struct router *r, struct session *session, struct replay *replay)
+{
+    stop(&r->replays, replay);
+    if (session->replays == replay)
+        session->replays = replay->next_of_session;
+    else
+        *replay->link_of_session = replay->next_of_session;
+    if (replay->next_of_session != NULL)
+        replay->next_of_session->link_of_session = replay->link_of_session;
+    retained_cursor_free(replay->cursor);
+    r->replays.count--;
+    free(replay);
+}
+
+void replay_cancel(struct router *r, struct session *session, struct slice filter)
+{
+    struct replay *next = NULL;
+
+    if (session->replays == NULL)
+        return;
+    uint64_t hash = keyed_hash(filter.data, filter.len);
+    for (struct replay *replay = session->replays; replay != NULL; replay = next) {
+        next = replay->next_of_session;
+        if (replay->filter == hash)
+            replay_free(r, session, replay);
+    }
+}
+
 void replay_start(struct router *r, struct session *session, struct slice filter,
                   const struct subscription_options *options)
 {
+    replay_cancel(r, session, filter);
     if (!worthwhile(r, filter))
         return;
     struct replay *replay = calloc(1, sizeof(*replay));
     VERIFY(replay != NULL);
     replay->session = session;
     replay->cursor = retained_cursor_new(&r->retained, filter);
+    replay->filter = keyed_hash(filter.data, filter.len);
     replay->identifier = options->identifier;
     replay->qos = options->qos;
+    replay->no_local = options->no_local;
     replay->next_of_session = session->replays;
     replay->link_of_session = &session->replays;
     if (session->replays != NULL)
@@ -88,24 +121,13 @@ void replay_continue(struct router *r, struct session *session)
         make_runnable(&r->replays, replay);
 }
 
-static void replay_free(struct router *r, struct replay *replay)
-{
-    stop(&r->replays, replay);
-    *replay->link_of_session = replay->next_of_session;
-    if (replay->next_of_session != NULL)
-        replay->next_of_session->link_of_session = replay->link_of_session;
-    retained_cursor_free(replay->cursor);
-    r->replays.count--;
-    free(replay);
-}
-
 void replay_cancel_all(struct router *r, struct session *session)
 {
     struct replay *next = NULL;
 
     for (struct replay *replay = session->replays; replay != NULL; replay = next) {
         next = replay->next_of_session;
-        replay_free(r, replay);
+        replay_free(r, session, replay);
     }
 }
 
@@ -128,11 +150,19 @@ static bool can_go_on(const struct router *r, const struct replay *replay)
            (queue_max == 0 || session->outbound->waiting < queue_max);
 }
 
+/* The client's own message, which it does not want back [MQTT-3.8.3-3]. */
+static bool is_local(const struct replay *replay, const struct message *message)
+{
+    return replay->no_local && message->publisher == session_principal(replay->session) &&
+           slice_equal(message_client_id(message), session_client_id(replay->session));
+}
+
 static void send_one(struct router *r, const struct replay *replay, struct message *message)
 {
     struct session *session = replay->session;
 
-    if (message_expired(message, r->wall) || !authorize_held(r, message) ||
+    if (message_expired(message, r->wall) || is_local(replay, message) ||
+        !authorize_held(r, message) ||
         (session->check_reads && !authorize_read(session->view, message_topic(message))))
         return;
     struct publication p = publication_of(message);
@@ -174,7 +204,7 @@ bool replay_turn(struct router *r)
             continue;
         stop(replays, replay);
         if (retained_cursor_done(replay->cursor))
-            replay_free(r, replay);
+            replay_free(r, replay->session, replay);
     }
     return replays->runnable != NULL;
 }

@@ -17,12 +17,17 @@ struct replays {
 };
 
 /* Has what filter (plain) matches sent to the session, from replay_continue() on: SUBACK comes
- * first. */
+ * first. One that is under way for the same filter begins anew. */
 void replay_start(struct router *r, struct session *session, struct slice filter,
                   const struct subscription_options *options);
 
-/* The session can take more, or lost its connection for good. */
+/* The session can take more. While its client is away its replays wait. */
 void replay_continue(struct router *r, struct session *session);
+
+/* The session has no subscription to filter any more [MQTT-3.10.4-2]. */
+void replay_cancel(struct router *r, struct session *session, struct slice filter);
+
+/* The session is over. */
 void replay_cancel_all(struct router *r, struct session *session);
 
 /* Does a bounded part of what is to be done; true when more is left to do at once. */

@@ -111,7 +111,6 @@ void session_detach(struct router *r, struct session *session, enum leave leave)
     session_principal(session)->usage.connections--;
     r->sessions.away++;
     timer_cancel(&r->wheel, &session->timer);
-    replay_cancel_all(r, session);
     if (session->outbound != NULL)
         outbound_rewind(session->outbound);
     if (leave == LEAVE_ORDERLY)

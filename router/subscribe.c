@@ -186,6 +186,7 @@ static uint8_t unsubscribe(struct router *r, struct connection *c, const struct 
     if (subscription->shared) {
         redeliver_unsubscribed(r, session, subscription);
     } else {
+        replay_cancel(r, session, filter);
         subscriptions_remove(&r->subscriptions, subscription);
     }
     return 0;

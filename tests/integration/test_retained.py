@@ -200,3 +200,42 @@ def test_survives_a_restart(new_broker, topic):
     assert messages[f"{topic}/b"].payload == b"\0\xff" * 5000
     assert messages[f"{topic}/b"].qos == 2
     client.barrier()
+
+
+def fill(publisher, topic, count):
+    """Retains `count` messages below the topic."""
+    ids = [publisher.send_publish(f"{topic}/{number}", str(number), qos=1, retain=True)
+           for number in range(count)]
+    publisher.exchange(sent=ids)
+
+
+def test_replay_goes_on_after_a_reconnect(broker, topic, version, publisher):
+    """What a session has not been sent yet when its client goes is sent when it is back."""
+    fill(publisher, topic, 200)
+    fields = {"properties": {"session_expiry_interval": 60}} if version == mqtt.V5 else {}
+    client = broker.connect(topic, version, clean=False, **fields)
+    client.subscribe((f"{topic}/#", 1))
+    for _ in range(5):
+        client.expect(mqtt.PUBLISH, retain=True)
+    client.transport.close()
+    client = broker.connect(topic, version, clean=False, **fields)
+    numbers = {int(packet.payload) for packet in client.receive_all(200)}
+    assert numbers == set(range(200))
+    client.barrier()
+
+
+def test_unsubscribe_ends_the_replay(broker, topic, publisher):
+    """[MQTT-3.10.4-2]: no further retained messages are added once the filter is gone."""
+    fill(publisher, topic, 200)
+    client = broker.connect(topic)
+    client.subscribe((f"{topic}/#", 1))
+    client.send(mqtt.unsubscribe(77, [f"{topic}/#"]))
+    waiting = []
+    packet = client.next_or_fail("messages and UNSUBACK")
+    while packet.kind == mqtt.PUBLISH:
+        waiting.append(packet.packet_id)
+        packet = client.next_or_fail("messages and UNSUBACK")
+    assert packet.kind == mqtt.UNSUBACK and packet.packet_id == 77
+    for packet_id in waiting:
+        client.acknowledge(mqtt.PUBACK, packet_id)
+    assert len(waiting) + len(client.drain()) < 100
