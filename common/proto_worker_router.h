@@ -100,6 +100,7 @@
     F(u64, packets_received, UINT64_MAX)                                                           \
     F(u64, packets_sent, UINT64_MAX)                                                               \
     F(u64, publish_dropped, UINT64_MAX) /* QoS 0 for clients that do not read */                   \
+    F(u64, accepted, UINT64_MAX)        /* connections, whatever became of them */                 \
     F(u32, sockets, UINT32_MAX)
 
 #define WORKER_TO_ROUTER(M)                                                                        \

@@ -19,6 +19,8 @@ struct stats {
     uint64_t queue_full;      /* of publish_dropped */
     uint64_t expired_messages;
     uint64_t too_large; /* for the client */
+    uint64_t connects;  /* CONNECT packets */
+    uint64_t sockets;   /* accepted by the workers */
     uint64_t connections_refused;
     uint64_t takeovers;
     uint64_t limits_hit;

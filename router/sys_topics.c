@@ -32,6 +32,8 @@ enum value {
     VALUE_PUBLISH_DROPPED,
     VALUE_PUBLISH_BYTES_RECEIVED,
     VALUE_PUBLISH_BYTES_SENT,
+    VALUE_CONNECTS,
+    VALUE_SOCKETS,
     VALUE_COUNT,
 };
 
@@ -87,6 +89,8 @@ static void gather(const struct router *r, uint64_t values[VALUE_COUNT])
     values[VALUE_PUBLISH_DROPPED] = s->publish_dropped;
     values[VALUE_PUBLISH_BYTES_RECEIVED] = s->publish_bytes_received;
     values[VALUE_PUBLISH_BYTES_SENT] = s->publish_bytes_sent;
+    values[VALUE_CONNECTS] = s->connects;
+    values[VALUE_SOCKETS] = s->sockets;
 }
 
 /* --- averages a minute over 1, 5 and 15 minutes --- */
@@ -102,6 +106,8 @@ static const struct {
     {VALUE_PUBLISH_DROPPED, "publish/dropped"},
     {VALUE_BYTES_RECEIVED, "bytes/received"},
     {VALUE_BYTES_SENT, "bytes/sent"},
+    {VALUE_CONNECTS, "connections"},
+    {VALUE_SOCKETS, "sockets"},
 };
 enum { LOADS = sizeof(loads) / sizeof(loads[0]), PERIODS = 3 };
 static const unsigned minutes[PERIODS] = {1, 5, 15};

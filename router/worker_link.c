@@ -113,6 +113,7 @@ bool on_wr_counters(struct worker_link *link, const struct wr_counters *m)
     stats->packets_received += m->packets_received;
     stats->packets_sent += m->packets_sent;
     stats->publish_dropped += m->publish_dropped;
+    stats->sockets += m->accepted;
     link->sockets = m->sockets;
     return true;
 }

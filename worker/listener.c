@@ -134,6 +134,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int revents)
         socklen_t len = sizeof(peer);
         int fd = accept4(watcher->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            listener->worker->counters.accepted++;
             admit_new(listener, fd, &peer);
         } else if (errno == EAGAIN) {
             return;
