@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 
+import conformance
+
 C_FOLDERS = ("common", "policy", "master", "worker", "router", "persistd", "authd", "ctl", "bench",
              "tests")
 PROCESS_FOLDERS = ("master", "worker", "router", "persistd", "authd", "ctl")
@@ -104,6 +106,7 @@ def checks(root, run):
     javascript = tracked(root, run, "*.js", "*.mjs")
     yield "sizes", sizes(sources)
     yield "boundaries", boundaries(root, sources)
+    yield "conformance", lambda: conformance.check(root)
     if sources:
         yield "clang-format", tool(run, "clang-format-14", "--dry-run", "-Werror", *sources)
     yield "shellcheck", tool(run, "shellcheck", "-x", *scripts)
