@@ -2,6 +2,7 @@
 #include "master/log_output.h"
 
 #include "master/log_escape.h"
+#include "master/log_syslog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,14 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A line up to PIPE_BUF is written to a pipe whole or not at all. */
-enum { LINE_MAX_BYTES = 4096, TEXT_ESCAPED_MAX = 3500, AUDIT_LINE_BYTES = 32768 + 2 };
+enum { LINE_MAX_BYTES = 4096, TEXT_ESCAPED_MAX = 3500 };
 
 static struct {
     unsigned dest;
@@ -27,14 +26,12 @@ static struct {
     char time_format[128];
     char file_path[4096];
     int file;
-    int syslog;
     unsigned long lost;
     log_topic_fn *publish;
     void *publish_context;
 } output = {.dest = LOG_TO_STDERR,
             .levels = 1 << LEVEL_ERROR | 1 << LEVEL_WARNING | 1 << LEVEL_NOTICE | 1 << LEVEL_INFO,
-            .file = -1,
-            .syslog = -1};
+            .file = -1};
 
 static const char *const level_names[] = {"error", "warning", "notice", "information", "debug"};
 
@@ -50,17 +47,7 @@ static void write_line(int fd, const char *line, size_t len)
 
 static void write_syslog(int priority, const char *tag, const char *text)
 {
-    char line[AUDIT_LINE_BYTES + 128];
-    char stamp[32];
-    time_t now = time(NULL);
-    struct tm parts;
-
-    if (localtime_r(&now, &parts) == NULL ||
-        strftime(stamp, sizeof(stamp), "%b %e %H:%M:%S", &parts) == 0)
-        return;
-    int len = snprintf(line, sizeof(line), "<%d>%s bulkheadd[%d]: %s%s%s", priority, stamp,
-                       getpid(), tag, *tag != '\0' ? ": " : "", text);
-    if (len < 0 || send(output.syslog, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    if (!log_syslog_write(priority, tag, text))
         output.lost++;
 }
 
@@ -117,21 +104,9 @@ static size_t format_line(char *line, int level, const char *process, pid_t pid,
     return len > 0 && len < LINE_MAX_BYTES ? (size_t)len : 0;
 }
 
-static int open_syslog(void)
-{
-    static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
 void log_output_audit(int64_t dest, struct slice line)
 {
-    char text[AUDIT_LINE_BYTES];
+    char text[LOG_AUDIT_LINE_BYTES];
 
     if (line.len > sizeof(text) - 2)
         return;
@@ -141,9 +116,7 @@ void log_output_audit(int64_t dest, struct slice line)
         text[i] = (char)line.data[i];
     }
     text[line.len] = '\0';
-    if ((dest & AUDIT_TO_SYSLOG) != 0 && output.syslog < 0)
-        output.syslog = open_syslog();
-    if ((dest & AUDIT_TO_SYSLOG) != 0 && output.syslog >= 0)
+    if ((dest & AUDIT_TO_SYSLOG) != 0)
         write_syslog(LOG_AUTHPRIV | LOG_NOTICE, "audit", text);
     if ((dest & AUDIT_TO_STDERR) != 0) {
         memcpy(text + line.len, "\n", 2);
@@ -179,7 +152,7 @@ void log_output_write(int level, const char *process, pid_t pid, struct slice te
         snprintf(text_with_name, sizeof(text_with_name), "%.100s: %s", process, escaped);
         output.publish(output.publish_context, level, text_with_name);
     }
-    if ((output.dest & LOG_TO_SYSLOG) != 0 && output.syslog >= 0) {
+    if ((output.dest & LOG_TO_SYSLOG) != 0) {
         char tag[128] = "";
         if (pid != 0)
             snprintf(tag, sizeof(tag), "%.100s[%d]", process, pid);
@@ -214,20 +187,22 @@ static void replace(int *fd, int by)
 bool log_output_open(const struct config *config)
 {
     int file = -1;
-    int syslog = -1;
 
     if ((config->log_dest & LOG_TO_FILE) != 0 && (file = open_file(config->log_file)) < 0) {
         log_error("cannot open the log file %s: %s", config->log_file, strerror(errno));
         return false;
     }
-    if ((config->log_dest & LOG_TO_SYSLOG) != 0 && (syslog = open_syslog()) < 0) {
-        log_error("cannot reach syslog at /dev/log: %s", strerror(errno));
+    const char *to_syslog = (config->log_dest & LOG_TO_SYSLOG) != 0 ? "log_dest"
+                            : config->audit && (config->audit_dest & AUDIT_TO_SYSLOG) != 0
+                                ? "audit_dest"
+                                : NULL;
+    if (to_syslog != NULL && !log_syslog_connect()) {
+        log_error("%s syslog: cannot reach syslog at /dev/log: %s", to_syslog, strerror(errno));
         replace(&file, -1);
         return false;
     }
     tzset();
     replace(&output.file, file);
-    replace(&output.syslog, syslog);
     snprintf(output.file_path, sizeof(output.file_path), "%s",
              config->log_file != NULL ? config->log_file : "");
     output.dest = config->log_dest;

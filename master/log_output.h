@@ -7,6 +7,9 @@
 
 #include <sys/types.h>
 
+/* The longest record of the audit log, with its line end and a NUL. */
+enum { LOG_AUDIT_LINE_BYTES = 32768 + 2 };
+
 /* Writes as the configuration says from now on, and takes what this process logs. False, with the
  * reason logged to what was there before, when the file or syslog cannot be opened. */
 bool log_output_open(const struct config *config);

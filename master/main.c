@@ -8,6 +8,7 @@
 #include "master/confine.h"
 #include "master/key_source.h"
 #include "master/log_output.h"
+#include "master/log_syslog.h"
 #include "master/notify.h"
 #include "master/reload.h"
 #include "master/stop.h"
@@ -237,6 +238,7 @@ static int prepare(struct master *m, bool only_check)
 {
     struct problems problems = {0};
 
+    log_syslog_prepare();
     m->config = config_load(&m->arguments, collect_problem, &problems);
     bool logging = m->config != NULL && (only_check || log_output_open(m->config));
     report_problems(&problems);

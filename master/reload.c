@@ -82,17 +82,15 @@ static void commit(struct master *m)
     m->policies = reload.policies;
     reload.policies = (struct file_set){0};
     config_apply_live(m->config, reload.config);
-    log_output_open(m->config);
+    bool logging = log_output_open(m->config);
     end_everywhere(m, true);
     for (size_t i = PROCESSES_FIXED; i < m->process_count; i++) {
         if (m->processes[i].state == PROCESS_READY)
             setup_again(&m->processes[i]);
     }
-    if (later != NULL) {
-        snprintf(text, sizeof(text), "done, but a restart is needed for: %s", later);
-    } else {
-        snprintf(text, sizeof(text), "done");
-    }
+    snprintf(text, sizeof(text), "done%s%s%s",
+             logging ? "" : ", but the log stays where it was, it says why",
+             later != NULL ? ", but a restart is needed for: " : "", later != NULL ? later : "");
     free(later);
     finish(m, true, text);
 }

@@ -1,7 +1,5 @@
 """Configuration: the files of the old stack, errors that say what and where, the command line."""
-import json
 import os
-import signal
 import subprocess
 
 import pytest
@@ -9,7 +7,6 @@ import pytest
 from lib import mqtt_packets as mqtt
 from lib.broker import free_port
 from lib.namespace import NetworkNamespace
-from lib.processes import wait_until
 
 OPEN = """\
 listener 1883
@@ -440,22 +437,3 @@ protocol websockets
     outer.send_publish("inner/a/c", "from outside")
     outer.receive("inner/a/c")
     inner.receive("a/c", "from outside")
-
-
-def test_log_files(new_broker):
-    """log_dest file, and again after the file was moved away and USR1."""
-    broker = new_broker(options="log_dest file {dir}/log")
-    broker.connect("c")
-    path = broker.folder / "log"
-    wait_until(lambda: "ready" in path.read_text(), 5, "the log")
-    path.rename(broker.folder / "log.1")
-    broker.process.send_signal(signal.SIGUSR1)
-    wait_until(path.exists, 5, "a new log file")
-
-
-def test_json_log(new_broker):
-    broker = new_broker(options="log_format json\nlog_type all")
-    broker.connect('quote"newline').disconnect()
-    records = [json.loads(line) for line in broker.lines if line.startswith("{")]
-    assert records and all({"time", "level", "process", "pid", "text"} <= set(record)
-                           for record in records)
