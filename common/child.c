@@ -36,7 +36,7 @@ static bool on_mc_sandbox(struct child *child, const struct mc_sandbox *m)
 
 static bool on_mc_log(struct child *child, const struct mc_log *m)
 {
-    (void)child;
+    child->log_connections = m->connections != 0;
     log_set_level(m->level);
     return true;
 }
@@ -149,10 +149,19 @@ static pid_t master_pid(void)
     return peer.pid;
 }
 
+/* The master's standard error may be a terminal, whose other end types passwords. Only the debug
+ * switch writes to it, and sanitizers. */
+static void leave_standard_error(const struct child *child)
+{
+    if (BULKHEAD_SECCOMP && !child->sandbox.debug)
+        VERIFY(dup2(STDOUT_FILENO, STDERR_FILENO) == STDERR_FILENO);
+}
+
 void child_confine(struct child *child, const struct sandbox_options *needs)
 {
     struct sandbox_options options = *needs;
 
+    leave_standard_error(child);
     options.full = child->sandbox.full;
     options.debug_violations = child->sandbox.debug;
     options.isolated = child->sandbox.isolated;

@@ -43,6 +43,7 @@ struct child {
     struct mc_sandbox sandbox; /* chroot_dir points to chroot_path */
     char chroot_path[4096];
     bool started; /* MC_START came */
+    bool log_connections;
     struct sandbox_report confined;
     const struct child_handlers *handlers;
     void *context;

@@ -49,7 +49,8 @@ static bool control_write(struct control *c, void *data, size_t len, int fd)
     do
         sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
-    return sent >= 0 || (errno != EAGAIN && errno != ENOBUFS);
+    return sent >= 0 ||
+           (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM && errno != ETOOMANYREFS);
 }
 
 static void control_drop_first(struct control *c)
@@ -122,7 +123,8 @@ bool control_receive(struct control *c)
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control.space,
-                         .msg_controllen = sizeof(control.space)};
+                         /* less than the space, whose padding would let a second descriptor in */
+                         .msg_controllen = CMSG_LEN(sizeof(int))};
     struct frame_header header;
 
     ssize_t got = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);

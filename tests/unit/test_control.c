@@ -84,6 +84,36 @@ Test(control, an_unwanted_descriptor_is_closed, .init = open_pair, .timeout = 10
     cr_assert_eq(open_descriptors(), before);
 }
 
+/* Else a hostile child would fill the master's table with them. */
+Test(control, of_several_descriptors_none_is_kept, .init = open_pair, .timeout = 10)
+{
+    for (size_t count = 2; count <= 16; count++) {
+        int fds[16];
+        char space[CMSG_SPACE(sizeof(fds))] = {0};
+        char text[] = "abc";
+        struct iovec part = {.iov_base = text, .iov_len = 3};
+        struct msghdr message = {.msg_iov = &part,
+                                 .msg_iovlen = 1,
+                                 .msg_control = space,
+                                 .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+        for (size_t i = 0; i < count; i++)
+            fds[i] = STDERR_FILENO;
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+        if (count > 2)
+            open_pair();
+        cr_assert_eq(sendmsg(left_fd, &message, 0), 3);
+        int before = open_descriptors();
+        while (closed_why == NULL)
+            ev_run(loop, EVRUN_ONCE);
+        cr_assert_eq(open_descriptors(), before - 1, "%zu descriptors", count);
+    }
+}
+
 Test(control, what_does_not_fit_waits_and_arrives, .init = open_pair, .timeout = 10)
 {
     for (uint64_t i = 0; i < 5000; i++)
