@@ -3,6 +3,7 @@
 
 #include "common/child.h"
 #include "common/keyed_table.h"
+#include "common/log.h"
 #include "common/proto_worker_router.h"
 #include "router/connection.h"
 #include "router/router.h"
@@ -14,6 +15,8 @@
 enum {
     REPEAT_INTERVAL = 10 * 1000, /* milliseconds between two events about the same */
     RULE_TEXT_MAX = 512,
+    LOG_LINES_BURST = 1000, /* about connections */
+    LOG_LINES_RATE = 100,   /* a second; less than the master takes of one process */
 };
 
 /* Hands the event on and drops it. */
@@ -83,10 +86,51 @@ static bool is_repeated(struct router *r, const char *name, const struct session
     return false;
 }
 
+/* Whether one more line about connections may be written: they come as fast as clients like, and
+ * must leave room for other records. */
+static bool may_log(struct router *r)
+{
+    struct audit *audit = &r->audit;
+
+    if (r->child == NULL || !r->child->log_connections)
+        return false;
+    uint64_t regained = (r->now - audit->log_counted_at) * LOG_LINES_RATE / 1000;
+    if (regained > 0) {
+        audit->log_spent -= regained < audit->log_spent ? (uint32_t)regained : audit->log_spent;
+        audit->log_counted_at = r->now;
+    }
+    if (audit->log_spent >= LOG_LINES_BURST) {
+        audit->log_kept_back++;
+        return false;
+    }
+    audit->log_spent++;
+    if (audit->log_kept_back > 0) {
+        log_notice("connections came and went too fast: %llu lines about them were not written",
+                   (unsigned long long)audit->log_kept_back);
+        audit->log_kept_back = 0;
+    }
+    return true;
+}
+
+static void log_connected(const struct session *session, const struct wr_connect *m)
+{
+    const struct principal *who = session_principal(session);
+    struct slice name = principal_name(who);
+
+    if (who->anonymous)
+        name.len = 0;
+    log_notice("client %.*s connected as %.*s (p%u, c%u, k%u%s%.*s%s)", SLICE_ARGS(m->address),
+               SLICE_ARGS(session_client_id(session)), m->version,
+               (m->flags & CONNECT_CLEAN_START) != 0, m->keepalive, who->anonymous ? "" : ", u'",
+               SLICE_ARGS(name), who->anonymous ? "" : "'");
+}
+
 void audit_connected(struct router *r, const struct connection *c, const struct wr_connect *m,
                      bool session_present)
 {
     const struct session *session = c->session;
+    if (may_log(r))
+        log_connected(session, m);
     json_t *event = event_of("connected", session_principal(session), session_client_id(session));
 
     json_object_set_new(event, "address", text_of(m->address));
@@ -109,6 +153,10 @@ void audit_refused(struct router *r, const struct principal *principal, const st
 
 void audit_disconnected(struct router *r, const struct session *session, uint8_t reason)
 {
+    if (may_log(r)) {
+        log_notice("client %.*s disconnected (0x%02X)", SLICE_ARGS(session_client_id(session)),
+                   reason);
+    }
     json_t *event =
         event_of("disconnected", session_principal(session), session_client_id(session));
 

@@ -1,4 +1,4 @@
-/* Audit events of the router: who came, what was refused and why. An event that repeats is counted,
+/* Audit events of the router, and the log's lines about connections: who came, what was refused and why. An event that repeats is counted,
  * and told again with its count after a while, so that nobody can flood the audit log. */
 #ifndef BULKHEAD_ROUTER_AUDIT_H
 #define BULKHEAD_ROUTER_AUDIT_H
@@ -25,11 +25,15 @@ struct audit {
         uint64_t count; /* that were not told */
     } places[AUDIT_PLACES];
     uint64_t lost; /* that the master did not take */
+    /* connection_messages: lines of the log that were written a short while ago, or not */
+    uint32_t log_spent;
+    uint64_t log_counted_at;
+    uint64_t log_kept_back;
 };
 
 enum audit_refusal { AUDIT_PUBLISH_DENIED, AUDIT_SUBSCRIBE_DENIED, AUDIT_WILL_DENIED };
 
-/* A client was accepted; address is the worker's word for where it is. */
+/* A client was accepted, which the log says too; address is the worker's word for where it is. */
 void audit_connected(struct router *r, const struct connection *c, const struct wr_connect *m,
                      bool session_present);
 
@@ -37,7 +41,7 @@ void audit_connected(struct router *r, const struct connection *c, const struct 
 void audit_refused(struct router *r, const struct principal *principal, const struct wr_connect *m,
                    uint8_t reason);
 
-/* A client's connection is over. */
+/* A client's connection is over, which the log says too. */
 void audit_disconnected(struct router *r, const struct session *session, uint8_t reason);
 
 /* The policy refused a topic or filter; the event names the rule. */

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from lib import mqtt_packets as mqtt
 from lib.processes import wait_until
 from lib.syslog import Syslog
 
@@ -32,6 +33,22 @@ def test_json_log(new_broker):
     records = [json.loads(line) for line in broker.lines if line.startswith("{")]
     assert records and all({"time", "level", "process", "pid", "text"} <= set(record)
                            for record in records)
+
+
+def test_connection_messages(new_broker, over):
+    """Who came and went, with what MQTT says about it; not when connection_messages is false."""
+    broker = new_broker()
+    broker.connect("ship-1", mqtt.V311, over, username="kim", keep_alive=33).disconnect()
+    line = broker.wait_for_log("connected as ship-1")
+    assert re.search(r": router\[\d+\]: client 127\.0\.0\.1:\d+ connected as ship-1 "
+                     r"\(p4, c1, k33, u'kim'\)$", line), line
+    broker.wait_for_log("client ship-1 disconnected (0x00)")
+    broker.write_config("connection_messages false")
+    broker.process.send_signal(signal.SIGHUP)
+    broker.wait_for_log("reload: done")
+    broker.connect("silent", over=over).disconnect()
+    broker.stop()
+    assert "silent" not in broker.log()
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
 /* From CONNECT to CONNACK in the router: pairing with verdicts, sessions, take-over, wills. */
+#include "common/child.h"
+#include "common/log.h"
 #include "common/mqtt.h"
 #include "leaks.h"
 #include "router_fixture.h"
@@ -309,5 +311,44 @@ Test(router_connect, will_grace_for_clients_behind_a_proxy)
     fixture_wait(&f, 2000);
     cr_assert(client_heard(&reader, "gone", &target));
     cr_assert_eq(f.r.sessions.by_name.count, 1);
+    fixture_close(&f);
+}
+
+static unsigned lines, lines_about_lines;
+
+static void count_line(void *context, int level, struct slice text)
+{
+    (void)context;
+    cr_assert_eq(level, LEVEL_NOTICE);
+    lines++;
+    lines_about_lines += memmem(text.data, text.len, "were not written", 16) != NULL;
+}
+
+/* Who connects as fast as it can neither floods the log nor goes unmentioned. */
+Test(router_connect, lines_about_connections_are_limited)
+{
+    static struct child child = {.log_connections = true, .control.fd = -1};
+    struct client client = {.worker = WORKER, .id = "c", .version = MQTT_5};
+
+    fixture_open(&f, NULL);
+    f.r.child = &child;
+    log_set_level(LEVEL_NOTICE);
+    log_set_sink(count_line, NULL);
+    for (unsigned i = 0; i < 1000; i++) {
+        client.handle = handle_of(0, i);
+        client_connect(&f, &client);
+        client_vanish(&f, &client);
+    }
+    cr_assert_eq(lines, 1000, "%u lines", lines);
+    fixture_wait(&f, 1000);
+    client.handle = handle_of(0, 1000);
+    client_connect(&f, &client);
+    cr_assert_eq(lines, 1002);
+    cr_assert_eq(lines_about_lines, 1);
+    child.log_connections = false;
+    client_vanish(&f, &client);
+    cr_assert_eq(lines, 1002);
+    log_set_sink(NULL, NULL);
+    f.r.child = NULL;
     fixture_close(&f);
 }

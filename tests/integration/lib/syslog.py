@@ -3,6 +3,7 @@ root."""
 import contextlib
 import os
 import socket
+import threading
 
 # /dev/log is a link, so that a syslog can come and go behind it.
 SCRIPT = """\
@@ -23,27 +24,34 @@ class Syslog:
         self.path = f"{folder}/dev.log"
         os.mkdir(f"{folder}/dev")
         self.command = ["unshare", "--mount", "sh", "-c", SCRIPT, "sh", f"{folder}/dev"]
-        self.socket = None
+        self.socket = self.reader = self.records = None
 
     @contextlib.contextmanager
     def entered(self):
         yield  # the network is everybody's
 
     def start(self):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.socket.bind(self.path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listening.bind(self.path)
+        self.socket = listening
+        self.records = []
+        self.reader = threading.Thread(target=self._read, args=(listening, self.records),
+                                       daemon=True)
+        self.reader.start()
         return self
 
+    @staticmethod
+    def _read(listening, records):
+        """At once: few records wait in the kernel."""
+        while record := listening.recv(1 << 16):
+            records.append(record.decode())
+
     def stop(self):
-        self.socket.close()
         os.unlink(self.path)
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.reader.join(10)
+        self.socket.close()
 
     def record(self, text):
-        """The first record with this text among those that have not been read."""
-        while True:
-            try:
-                record = self.socket.recv(1 << 16).decode()
-            except BlockingIOError:
-                return None
-            if text in record:
-                return record
+        """The first record with this text since the start."""
+        return next((record for record in list(self.records) if text in record), None)
