@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/verify.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -125,9 +126,18 @@ static void child_open_wake(struct child *child)
     ev_unref(child->loop);
 }
 
+/* One heap: each further one of the C library's would be trimmed by a look into /proc, which kills
+ * where nothing may be opened, and a failed allocation would try its luck with a new one. */
+static void keep_one_heap(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+}
+
 void child_begin(struct child *child, enum role role, const struct child_handlers *handlers,
                  void *context)
 {
+    if (role != ROLE_PERSISTD) /* whose threads allocate much, and may open files */
+        keep_one_heap();
     *child = (struct child){.role = role, .handlers = handlers, .context = context};
     child->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     VERIFY(child->loop != NULL);
