@@ -19,7 +19,11 @@ static struct authd authd;
 
 static bool on_wa_check(struct worker_link *worker, const struct wa_check *m)
 {
-    return m->listener == worker->listener && check_credential(worker, m);
+    if (m->listener != worker->listener || !check_credential(worker, m))
+        return false;
+    if (channel_congested(&worker->authd->router))
+        channel_pause(&worker->channel); /* until the router has taken its verdicts */
+    return true;
 }
 
 static bool on_wa_forget(struct worker_link *worker, const struct wa_forget *m)
@@ -46,16 +50,26 @@ static void on_worker_closed(void *context, const char *why)
     check_forget_worker(worker);
 }
 
+static void resume_workers(void *context)
+{
+    struct authd *a = context;
+
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
+        if (a->workers[i].channel.loop != NULL)
+            channel_resume(&a->workers[i].channel);
+    }
+}
+
 static void on_router_closed(void *context, const char *why)
 {
-    (void)context;
     log_info("channel of the router: %s", why);
+    resume_workers(context);
 }
 
 static const struct channel_handlers worker_handlers = {.frame = on_worker_message,
                                                         .closed = on_worker_closed};
-static const struct channel_handlers router_handlers = {.frame = on_router_message,
-                                                        .closed = on_router_closed};
+static const struct channel_handlers router_handlers = {
+    .frame = on_router_message, .closed = on_router_closed, .drained = resume_workers};
 
 static bool take_setup(void *context, const struct mc_authd_setup *m)
 {
@@ -157,6 +171,7 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
     }
     if (m->role == ROLE_ROUTER) {
         channel_open(channel, a->child.loop, fd, LINK_HIGH, &router_handlers, a);
+        resume_workers(a);
     } else {
         worker->authd = a;
         worker->index = m->index;

@@ -171,6 +171,10 @@ void on_connect(struct connection *c, const struct packet *packet)
                           "asked for enhanced authentication");
         return;
     }
+    if (channel_congested(&connection_worker(c)->authd)) {
+        connection_refuse(c, REASON_SERVER_BUSY, slice_text(""), "authd does not keep up");
+        return;
+    }
     apply_old_defaults(&connect);
     c->keepalive = connect.keepalive;
     c->expires_at_once = connect.session_expiry == 0;

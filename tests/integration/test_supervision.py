@@ -1,5 +1,6 @@
 """Processes that die, hang or are asked to end, and what their clients notice."""
 import os
+import select
 import signal
 import time
 
@@ -144,6 +145,49 @@ def test_hanging_process_is_replaced(new_broker, topic, name):
     assert "heartbeats" in broker.wait_for_log(f"[{victim}] ended")
     broker.wait_replaced(name, count=2 if name == "worker" else 1)
     connect_again(broker, topic)
+
+
+def say_who_at_length(broker, number):
+    client = broker.client(f"c{number}")
+    try:
+        client.send(mqtt.connect(f"c{number}", username="u" * 60000, password=b"p" * 60000))
+    except StreamClosed:
+        return None
+    return client
+
+
+def test_stalled_authd_is_not_fed_without_bound(new_broker, topic):
+    """New clients are told to come later, before much waits for it. Then all goes on."""
+    broker = new_broker(options="heartbeat_timeout 60s")
+    authd = broker.pid("authd")
+    refused = 0
+    os.kill(authd, signal.SIGSTOP)
+    try:
+        for number in range(60):
+            client = say_who_at_length(broker, number)
+            if select.select([client.transport.socket], [], [], 0.01)[0]:
+                assert client.next_packet().reason == 0x89
+                refused += 1
+        assert refused > 0
+    finally:
+        os.kill(authd, signal.SIGCONT)
+    connect_again(broker, topic).ping()
+
+
+def test_stalled_router_is_not_fed_without_bound(new_broker, build, topic):
+    """authd keeps few verdicts for a router that does not take them, whatever workers ask."""
+    broker = new_broker(options="heartbeat_timeout 60s\nworkers 8")
+    router, authd = broker.pid("router"), broker.pid("authd")
+    before = processes.resident_bytes(authd)
+    os.kill(router, signal.SIGSTOP)
+    try:
+        for number in range(500):
+            say_who_at_length(broker, number)
+        grown = processes.resident_bytes(authd) - before
+        assert grown < (10 if build == "release" else 64) << 20, f"{grown} bytes"
+    finally:
+        os.kill(router, signal.SIGCONT)
+    connect_again(broker, topic).ping()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
