@@ -22,6 +22,8 @@ else()
   add_compile_options($<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=3>)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_compile_options(-fcf-protection=full)
+    # Debian's start-up objects lack the mark, which keeps it from what is linked with them.
+    add_link_options(-Wl,-z,ibt -Wl,-z,shstk)
   endif()
   add_link_options(-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 endif()

@@ -34,7 +34,7 @@
         IGNORED("check_retain_source", "the source of a retained message is always checked"),      \
         IGNORED("memory_limit", "limit the memory of the container or unit instead"),              \
         IGNORED("websockets_log_level", "see `log_type`"),                                         \
-        IGNORED("websockets_headers_size", "the size of a handshake is fixed at 8 KiB")
+        IGNORED("websockets_headers_size", "the size of a handshake is fixed at 16 KiB")
 
 #define CONFIG_REFUSED_OPTIONS                                                                     \
     {.name = "Understood but not supported", .type = OPTION_SECTION},                              \
