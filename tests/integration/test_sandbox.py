@@ -1,6 +1,9 @@
 """What the kernel says about the running processes, in both tiers. What a hostile process can try
 is tested in tests/sandbox."""
+import contextlib
 import os
+import platform
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -144,3 +147,37 @@ def test_installed_tree_full_tier(new_broker, build, topic, installed):
     broker = new_broker(bin_folder=installed(build))
     exercise(broker, topic)
     assert "full" in broker.log()
+
+
+class WithoutVdso:
+    """In the place of a network namespace: what the broker is started with."""
+    command = [ROOT / "build/release/tests/sandbox/without-vdso"]
+
+    @staticmethod
+    def entered():
+        return contextlib.nullcontext()
+
+
+def test_clocks_are_system_calls_without_vdso(new_broker, build, topic):
+    """On a kernel that lends no code for the clock, the filters let each process read it."""
+    if build != "release" or platform.machine() != "x86_64":
+        pytest.skip("takes the filters, and a tracer for x86-64")
+    broker = new_broker(started=False, namespace=WithoutVdso)
+    broker.write_config(f"sandbox_debug true\nsys_interval 1\n"
+                        f"password_file {broker.folder}/passwords")
+    subprocess.run([broker.executable("bulkheadctl"), "passwd", "add", broker.folder / "passwords",
+                    "kim"], input=b"secret\n", check=True, capture_output=True, timeout=30)
+    broker.start()
+    master = int(broker.wait_for_log("traced ").split()[1])
+    exercise(broker, topic)
+    for over in ("tcp", "ws"):
+        broker.client("kim", over=over).connect(username="kim", password="secret")
+        broker.client("kim", over=over).connect(username="kim", password="wrong", expect=0x86)
+    watcher = broker.connect("w")
+    watcher.subscribe("$SYS/broker/uptime")
+    watcher.expect(mqtt.PUBLISH)
+    os.kill(master, signal.SIGHUP)
+    broker.wait_for_log("reload: done")
+    os.kill(master, signal.SIGTERM)
+    assert broker.wait_for_exit() == 0
+    broker.check_log()

@@ -2,7 +2,6 @@
 goes to a process by its number."""
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -44,16 +43,44 @@ protocol websockets
 """
 
 
-def free_port():
-    """A port below the range from which the kernel picks ports for outgoing connections."""
-    while True:
-        port = random.randrange(10240, 32000)
-        with socket.socket() as probe:
+class Ports:
+    """Ports below the range from which the kernel picks those of outgoing connections. Each run of
+    tests has a stretch of its own, or two that run at once would take each other's."""
+    FIRST, STRETCHES, LENGTH = 10240, 40, 540
+
+    def __init__(self):
+        self.claim = self.first = None
+        self.next = 0
+
+    def _claim_stretch(self):
+        for number in range(self.STRETCHES):
+            claim = socket.socket(socket.AF_UNIX)
             try:
-                probe.bind(("127.0.0.1", port))
-                return port
+                claim.bind(f"\0bulkhead-test-ports-{number}")
             except OSError:
+                claim.close()
                 continue
+            self.claim = claim  # until this process ends
+            self.first = self.FIRST + number * self.LENGTH
+            return
+        raise AssertionError("too many runs of tests at once")
+
+    def free(self):
+        if self.claim is None:
+            self._claim_stretch()
+        for _ in range(self.LENGTH):
+            port = self.first + self.next
+            self.next = (self.next + 1) % self.LENGTH
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    continue
+        raise AssertionError("no free port")
+
+
+free_port = Ports().free
 
 
 class Broker:
