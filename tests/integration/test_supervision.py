@@ -137,7 +137,7 @@ def test_crash_loop_ends_the_broker(new_broker, name):
 @pytest.mark.parametrize("name", ["worker", "router", "persistd", "authd"])
 def test_hanging_process_is_replaced(new_broker, topic, name):
     """A process that does not answer heartbeats is killed."""
-    broker = new_broker(options="heartbeat_timeout 1s\nworkers 1")
+    broker = new_broker(options="heartbeat_timeout 2s\nworkers 1")
     victim = broker.pids(name)[0]
     broker.expected.pop(victim)
     os.kill(victim, signal.SIGSTOP)

@@ -60,6 +60,16 @@ def cpu_seconds(pid):
     return (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def wait_until_idle(pids, limit, interval, timeout=20):
+    """Waits for an interval in which the processes together use at most `limit` seconds of CPU.
+    What is left of earlier work does not count for ever, and what spins never stops."""
+    def idle():
+        before = sum(cpu_seconds(pid) for pid in pids)
+        time.sleep(interval)
+        return sum(cpu_seconds(pid) for pid in pids) - before <= limit
+    wait_until(idle, timeout, f"{interval} s with at most {limit} s of CPU")
+
+
 def descriptors(pid):
     """{descriptor: target} of a process."""
     found = {}
