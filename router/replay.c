@@ -20,6 +20,7 @@ struct replay {
     struct replay **link_of_session;
     struct replay *next; /* in the ring of those that can go on; NULL: it cannot */
     struct replay *previous;
+    uint64_t newest; /* message id: what came later was for the subscription itself */
     struct session *session;
     struct retained_cursor *cursor;
     uint64_t filter; /* keyed hash */
@@ -102,6 +103,7 @@ void replay_start(struct router *r, struct session *session, struct slice filter
     struct replay *replay = calloc(1, sizeof(*replay));
     VERIFY(replay != NULL);
     replay->session = session;
+    replay->newest = r->last_message;
     replay->cursor = retained_cursor_new(&r->retained, filter);
     replay->filter = keyed_hash(filter.data, filter.len);
     replay->identifier = options->identifier;
@@ -183,7 +185,7 @@ static bool visit(struct router *r, const struct replay *replay)
         if (!can_go_on(r, replay))
             return false;
         bool found = retained_cursor_next(replay->cursor, &message, 1, VISIT_STEPS) > 0;
-        if (found)
+        if (found && message->id <= replay->newest)
             send_one(r, replay, message);
         if (retained_cursor_done(replay->cursor))
             return false;

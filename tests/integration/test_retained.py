@@ -239,3 +239,27 @@ def test_unsubscribe_ends_the_replay(broker, topic, publisher):
     for packet_id in waiting:
         client.acknowledge(mqtt.PUBACK, packet_id)
     assert len(waiting) + len(client.drain()) < 100
+
+
+def client_messages(client, rounds):
+    """What comes within some round trips, answers to other packets left out."""
+    messages = []
+    for number in range(rounds):
+        client.send(mqtt.unsubscribe(1000 + number, ["barrier"], version=client.version))
+        while (packet := client.next_or_fail("messages")).packet_id != 1000 + number:
+            if packet.kind == mqtt.PUBLISH:
+                messages.append(packet)
+                if packet.qos:
+                    client.acknowledge(mqtt.PUBACK, packet.packet_id)
+    return messages
+
+
+@pytest.mark.parametrize("options", [1, 1 | 8], ids=["plain", "as-published"])
+def test_a_message_after_subscribe_comes_once(broker, topic, publisher, options):
+    """What is kept while retained messages are still being sent is for the subscription itself."""
+    fill(publisher, topic, 3)
+    client = broker.connect(topic)
+    client.send(mqtt.subscribe(1, [(f"{topic}/#", options)])
+                + mqtt.publish(f"{topic}/new", "new", qos=1, packet_id=2, retain=True))
+    seen = [packet.payload for packet in client_messages(client, 2)]
+    assert sorted(seen) == [b"0", b"1", b"2", b"new"]
