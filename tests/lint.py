@@ -5,6 +5,7 @@ import re
 import shlex
 
 import conformance
+import threats
 
 C_FOLDERS = ("common", "policy", "master", "worker", "router", "persistd", "authd", "ctl", "bench",
              "tests")
@@ -107,6 +108,7 @@ def checks(root, run):
     yield "sizes", sizes(sources)
     yield "boundaries", boundaries(root, sources)
     yield "conformance", lambda: conformance.check(root)
+    yield "threats", lambda: threats.check(root)
     if sources:
         yield "clang-format", tool(run, "clang-format-14", "--dry-run", "-Werror", *sources)
     yield "shellcheck", tool(run, "shellcheck", "-x", *scripts)

@@ -2,14 +2,16 @@
 comments are the CVE numbers of the class."""
 import os
 import random
+import resource
 import time
+import zlib
 
 import pytest
 
 from lib import mqtt_packets as mqtt
 from lib import processes
 from lib.broker import free_port
-from lib.transport import Stream, StreamClosed, WebSocket
+from lib.transport import BINARY, Stream, StreamClosed, WebSocket
 
 PROTECTED = """\
 control_socket {dir}/control.sock
@@ -99,6 +101,29 @@ def test_announced_sizes_cost_nothing(new_broker):
     assert time.monotonic() - started < 15
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_ten_thousand_announcements(new_broker, build):
+    """The same with ten thousand connections at once, of which one has room for real clients."""
+    count = 10_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 3 * count), hard))
+    streams = []
+    try:
+        broker = new_broker(options=f"max_unauthenticated {count}",
+                            listener_options="connect_timeout 60s")
+        before = total_resident(broker)
+        for _ in range(count):
+            streams.append(Stream(broker.address()))
+            streams[-1].send(b"\x10\xff\xff\xff\x7f\x00\x04MQTT\x05" + b"x" * 100)
+        assert total_resident(broker) - before < (400 if build == "sanitize" else 100) * MIB
+        broker.connect("real").ping()
+    finally:
+        for stream in streams:
+            stream.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_silent_connections_are_closed(new_broker):
     broker = new_broker(listener_options="connect_timeout 2s")
     streams = [Stream(broker.address()) for _ in range(50)]
@@ -140,10 +165,8 @@ def malformed_connects(source):
         yield bytes(data)
 
 
-def test_malformed_packets_leak_nothing(new_broker, build):
-    """Memory stays flat over thousands of them; under the sanitizers LeakSanitizer looks, too."""
-    broker = new_broker()
-    count = 1500 if build == "sanitize" else 4000
+def leak_nothing(broker, build, count):
+    """Memory stays flat over that many malformed packets; a third as many warm it up."""
     source = random.Random(7)
     packets = malformed_connects(source)
     bodies = [mqtt.subscribe(1, [("a/b", 0)] * 50, properties_={"user_property": [("k", "v")] * 9}),
@@ -168,13 +191,24 @@ def test_malformed_packets_leak_nothing(new_broker, build):
             client.close()
             broker.clients.remove(client)
 
-    round_of(count // 3)
+    round_of(min(count // 3, 2000))
     before = {pid: processes.resident_bytes(pid) for pid in broker.children()}
     round_of(count)
     for pid, size in before.items():
         grown = processes.resident_bytes(pid) - size
         limit = 24 * MIB if build == "sanitize" else 3 * MIB
         assert grown < limit, f"{broker.children()[pid]} grew by {grown} bytes"
+
+
+def test_malformed_packets_leak_nothing(new_broker, build):
+    """Over thousands of them; under the sanitizers LeakSanitizer looks, too."""
+    leak_nothing(new_broker(), build, 1500 if build == "sanitize" else 4000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3 * 3600)
+def test_a_million_malformed_packets_leak_nothing(new_broker, build):
+    leak_nothing(new_broker(), build, 1_000_000)
 
 
 # -- stack depth: CVE-2019-11779
@@ -284,6 +318,33 @@ def test_publish_to_dollar_topics(broker, topic, version, name):
             assert packet.payload != b"x"
     elif packet.kind == mqtt.PUBACK:
         client.send_publish(name, "", retain=True)
+
+
+# -- QoS 2 hoarding: CVE-2023-28366
+
+def test_hoarded_packet_ids_cost_little(new_broker, build, topic):
+    """A client of MQTT 3.1.1 knows no Receive Maximum: all 65,535 ids without a PUBREL, and all of
+    them again. What the broker keeps of each is its number, and no message comes twice."""
+    broker = new_broker(listener_options="receive_maximum 10")
+    watcher = broker.connect("watcher")
+    watcher.subscribe(f"{topic}/last")
+    client = broker.connect("hoarder", mqtt.V311)
+    router = broker.pid("router")
+    before = processes.resident_bytes(router)
+    step = 5 if build == "sanitize" else 1
+    ids = range(step, 65536, step)
+    for dup in (False, True):
+        for start in range(0, len(ids), 1000):
+            part = ids[start:start + 1000]
+            client.send(b"".join(mqtt.publish(topic, b"x" * 50, qos=2, packet_id=number, dup=dup,
+                                              version=mqtt.V311) for number in part))
+            for number in part:
+                client.expect(mqtt.PUBREC, packet_id=number)
+    client.send_publish(f"{topic}/last", "x", qos=2, packet_id=ids[0], dup=True)
+    client.expect(mqtt.PUBREC, packet_id=ids[0])
+    watcher.barrier()
+    grown = processes.resident_bytes(router) - before
+    assert grown < (24 if build == "sanitize" else 2) * MIB, f"{grown} bytes for {len(ids)} ids"
 
 
 # -- unbounded queues: CVE-2026-95845
@@ -408,6 +469,26 @@ def test_edges_of_directives(new_broker, topic, value):
     client.ping()
 
 
+# -- WebSocket bombs: CVE-2026-27571
+
+def test_deflate_bomb(broker, topic):
+    """A compressed frame after an offer of permessage-deflate: nothing is inflated."""
+    socket = WebSocket(broker.address("ws"),
+                       headers=[("Sec-WebSocket-Extensions", "permessage-deflate")])
+    socket.send(mqtt.connect(topic))
+    assert socket.receive()[0] == 0x20
+    pid = max(broker.pids("worker"), key=processes.resident_bytes)
+    before = processes.resident_bytes(pid)
+    squeeze = zlib.compressobj(wbits=-15)
+    bomb = squeeze.compress(b"\0" * (64 * MIB)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    socket.send_frame(BINARY, bomb[:-4], rsv=4)
+    with pytest.raises(StreamClosed):
+        while True:
+            socket.receive()
+    assert socket.close_code in (1002, None)
+    assert processes.resident_bytes(pid) - before < 8 * MIB
+
+
 # -- HTTP: the GET that spins
 
 def test_get_and_hang_up_costs_nothing(broker):
@@ -435,9 +516,11 @@ def test_idle_broker_uses_no_cpu(new_broker, build):
 # -- secrets: CVE-2026-33216
 
 def test_secrets_show_nowhere(new_broker):
-    """Not in arguments, environment, log, or what the control tool prints."""
+    """Not in arguments, environment, log, $SYS, the data directory with its audit log, or what the
+    control tool prints; and no process may leave a core."""
     canary = "canary-7d1f3"
-    broker = new_broker(arguments=["-v"], environment={"GOCRYPT_PASSWORD": f"{canary}-passphrase"})
+    broker = new_broker(options="sys_interval 1", arguments=["-v"],
+                        environment={"GOCRYPT_PASSWORD": f"{canary}-passphrase"})
     client = broker.client("c")
     client.send(mqtt.connect("c", username="user", password=f"{canary}-password"))
     client.expect(mqtt.CONNACK)
@@ -447,12 +530,23 @@ def test_secrets_show_nowhere(new_broker):
         for name in ("cmdline", "environ"):
             with open(f"/proc/{pid}/{name}", "rb") as file:
                 assert canary.encode() not in file.read(), f"{name} of {pid}"
-    for verb in ("status", "sandbox"):
+        if processes.children(broker.process.pid).get(pid):
+            with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+                core = next(line.split()[4:6] for line in file if line.startswith("Max core"))
+            assert core == ["0", "0"], f"core files of {pid}"
+    client.subscribe("$SYS/#")
+    client.expect(mqtt.PUBLISH)
+    client.send(mqtt.pingreq())
+    while (packet := client.next_or_fail("PINGRESP")).kind != mqtt.PINGRESP:
+        assert canary.encode() not in packet.payload + packet.topic.encode()
+    for verb in ("status", "sandbox", "metrics", "clients"):
         done = broker.ctl(verb, check=False, env={**os.environ, "BULKHEAD_CONTROL":
                                                   str(broker.control_socket)})
         assert canary not in done.stdout + done.stderr
     broker.stop()
     assert canary not in broker.log()
+    for path in broker.data.rglob("*"):
+        assert not path.is_file() or canary.encode() not in path.read_bytes(), path
 
 
 # -- log injection
