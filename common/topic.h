@@ -23,4 +23,10 @@ bool topic_filter_parse(struct slice text, struct topic_filter *filter);
  * first level [MQTT-4.7.2-1]. */
 bool topic_matches(struct slice filter, struct slice name);
 
+/* Topics that leading wildcards do not match [MQTT-4.7.2-1]. */
+static inline bool topic_is_dollar(struct slice topic)
+{
+    return topic.len > 0 && topic.data[0] == '$';
+}
+
 #endif

@@ -121,7 +121,8 @@ char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int
         control_receive_until(&answer.control, &answer.done);
     control_close(&answer.control);
     if (!answer.failed && answer.done) {
-        text = strndup((const char *)buf_head(&answer.text), buf_len(&answer.text));
+        buf_append(&answer.text, "", 1);
+        text = strdup((const char *)buf_head(&answer.text));
     } else if (buf_len(&answer.text) > 0) {
         ctl_fail("%.*s", (int)buf_len(&answer.text), (const char *)buf_head(&answer.text));
     }

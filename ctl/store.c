@@ -1,13 +1,107 @@
-/* bulkheadctl store, backup, restore: the sealed store of a running broker. */
+/* bulkheadctl store: the sealed store of a running broker, and its retained messages as text. */
+#include "ctl/convert.h"
 #include "ctl/ctl.h"
+#include "ctl/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static bool is_dash(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
+/* --- export --- */
+
+static int export_to_file(const struct ctl *ctl, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+    if (out == NULL)
+        return ctl_fail("%s: %s", path, strerror(errno));
+    int code = transfer_export(ctl, out);
+    bool whole = fflush(out) == 0 && fsync(fd) == 0;
+    if (!whole)
+        ctl_fail("%s: %s", path, strerror(errno));
+    fclose(out);
+    if (code == CTL_GOOD && whole)
+        return CTL_GOOD;
+    unlink(path);
+    return CTL_FAILED;
+}
+
+static int export_to(const struct ctl *ctl, const char *path)
+{
+    if (!is_dash(path))
+        return export_to_file(ctl, path);
+    int code = transfer_export(ctl, stdout);
+    if (fflush(stdout) != 0)
+        return ctl_fail("standard output: %s", strerror(errno));
+    return code;
+}
+
+/* --- import --- */
+
+static int import_from(const struct ctl *ctl, const char *path,
+                       const struct import_options *options)
+{
+    FILE *in = is_dash(path) ? stdin : fopen(path, "re");
+
+    if (in == NULL)
+        return ctl_fail("%s: %s", path, strerror(errno));
+    int code = transfer_import(ctl, in, options);
+    if (in != stdin)
+        fclose(in);
+    return code;
+}
+
+static int print_lines(FILE *in)
+{
+    char block[65536];
+    size_t got;
+
+    while ((got = fread(block, 1, sizeof(block), in)) > 0)
+        fwrite(block, 1, got, stdout);
+    return fflush(stdout) == 0 ? CTL_GOOD : ctl_fail("standard output: %s", strerror(errno));
+}
+
+static int import_mosquitto(const struct ctl *ctl, const char *path,
+                            const struct import_options *options, bool print)
+{
+    struct conversion conversion;
+
+    if (!convert_start(path, &conversion))
+        return CTL_FAILED;
+    int code =
+        print ? print_lines(conversion.lines) : transfer_import(ctl, conversion.lines, options);
+    return convert_end(&conversion) ? code : CTL_FAILED;
+}
+
+/* [--print] [--replace] [--as USER] FILE */
+static int run_import(const struct ctl *ctl, int count, char **words, bool mosquitto)
+{
+    struct import_options options = {0};
+    bool print = false;
+    int at = 0;
+
+    for (; at < count && words[at][0] == '-' && words[at][1] == '-'; at++) {
+        if (strcmp(words[at], "--replace") == 0)
+            options.replace = true;
+        else if (strcmp(words[at], "--as") == 0 && at + 1 < count)
+            options.as = words[++at];
+        else if (mosquitto && strcmp(words[at], "--print") == 0)
+            print = true;
+        else
+            return CTL_USAGE;
+    }
+    if (at + 1 != count)
+        return CTL_USAGE;
+    return mosquitto ? import_mosquitto(ctl, words[at], &options, print)
+                     : import_from(ctl, words[at], &options);
+}
 
 static int run_store(const struct ctl *ctl, int count, char **words)
 {
@@ -15,158 +109,22 @@ static int run_store(const struct ctl *ctl, int count, char **words)
         return ctl_ask_and_print(ctl, "store-check", "", -1);
     if (count == 1 && strcmp(words[0], "compact") == 0)
         return ctl_ask_and_print(ctl, "store-compact", "", -1);
+    if (count == 2 && strcmp(words[0], "export") == 0)
+        return export_to(ctl, words[1]);
+    if (count >= 2 && strcmp(words[0], "import") == 0)
+        return run_import(ctl, count - 1, words + 1, false);
+    if (count >= 2 && strcmp(words[0], "import-mosquitto") == 0)
+        return run_import(ctl, count - 1, words + 1, true);
     return CTL_USAGE;
 }
 
 const struct subcommand store_command = {
     .name = "store",
-    .usage = "store check\nstore compact",
-    .summary = "Authenticate every record of the store; give freed space back.",
+    .usage = "store check\nstore compact\nstore export FILE\n"
+             "store import [--replace] [--as USER] FILE\n"
+             "store import-mosquitto [--print] [--replace] [--as USER] FILE",
+    .summary = "Authenticate every record of the store; give freed space back; retained messages "
+               "to\n      and from JSON Lines (FILE - is the standard stream), or from a "
+               "mosquitto.db.",
     .run = run_store,
-};
-
-/* Reads 64 hexadecimal digits from the first line of a file. */
-static bool read_hex_key(const char *path, char hex[65])
-{
-    FILE *file = fopen(path, "re");
-    bool good = file != NULL && fgets(hex, 65, file) != NULL && strlen(hex) == 64 &&
-                strspn(hex, "0123456789abcdefABCDEF") == 64;
-
-    if (file != NULL)
-        fclose(file);
-    if (!good) {
-        ctl_fail("%s: no line of 64 hexadecimal digits; make a pair with 'bulkheadctl backup "
-                 "keypair NAME'",
-                 path);
-    }
-    return good;
-}
-
-static bool write_hex(const char *name, const char *suffix, mode_t mode, const uint8_t *key)
-{
-    char path[4096];
-    char hex[65];
-
-    snprintf(path, sizeof(path), "%.4000s%s", name, suffix);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    sodium_bin2hex(hex, sizeof(hex), key, 32);
-    bool good = fd >= 0 && dprintf(fd, "%s\n", hex) == 65;
-    if (!good)
-        ctl_fail("%s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    sodium_memzero(hex, sizeof(hex));
-    return good;
-}
-
-static int make_keypair(const char *name)
-{
-    uint8_t public_key[crypto_box_PUBLICKEYBYTES];
-    uint8_t secret_key[crypto_box_SECRETKEYBYTES];
-
-    crypto_box_keypair(public_key, secret_key);
-    bool good = write_hex(name, ".secret", 0600, secret_key) &&
-                write_hex(name, ".public", 0644, public_key);
-    sodium_memzero(secret_key, sizeof(secret_key));
-    if (good) {
-        printf("%s.public goes to the broker; keep %s.secret away from it: it alone restores\n",
-               name, name);
-    }
-    return good ? CTL_GOOD : CTL_FAILED;
-}
-
-static int write_backup(const struct ctl *ctl, const char *path, const char *public_key)
-{
-    char hex[65] = "";
-
-    if (public_key != NULL && !read_hex_key(public_key, hex))
-        return CTL_FAILED;
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return ctl_fail("%s: %s", path, strerror(errno));
-    int code = ctl_ask_and_print(ctl, "store-backup", hex, fd);
-    close(fd);
-    if (code != CTL_GOOD)
-        unlink(path);
-    return code;
-}
-
-static int run_backup(const struct ctl *ctl, int count, char **words)
-{
-    if (sodium_init() < 0)
-        return ctl_fail("libsodium does not start");
-    if (count == 2 && strcmp(words[0], "keypair") == 0)
-        return make_keypair(words[1]);
-    if (count == 1)
-        return write_backup(ctl, words[0], NULL);
-    if (count == 3 && strcmp(words[0], "--to") == 0)
-        return write_backup(ctl, words[2], words[1]);
-    return CTL_USAGE;
-}
-
-const struct subcommand backup_command = {
-    .name = "backup",
-    .usage = "backup FILE\nbackup --to NAME.public FILE\nbackup keypair NAME",
-    .summary = "Write all records to a file, sealed with the store's own key or to a public key.",
-    .run = run_backup,
-};
-
-/* Opens the sealed box in a backup's front and gives the stream's key in hexadecimal. */
-static bool unseal_stream_key(int fd, const char *secret_path, char hex[65])
-{
-    enum { BOX_AT = 9, STREAM_KEY = 32 };
-    uint8_t box[crypto_box_SEALBYTES + STREAM_KEY];
-    uint8_t public_key[crypto_box_PUBLICKEYBYTES];
-    uint8_t secret_key[crypto_box_SECRETKEYBYTES];
-    uint8_t key[STREAM_KEY];
-    char secret_hex[65];
-
-    if (!read_hex_key(secret_path, secret_hex))
-        return false;
-    sodium_hex2bin(secret_key, sizeof(secret_key), secret_hex, 64, NULL, NULL, NULL);
-    crypto_scalarmult_base(public_key, secret_key);
-    bool good = pread(fd, box, sizeof(box), BOX_AT) == (ssize_t)sizeof(box) &&
-                crypto_box_seal_open(key, box, sizeof(box), public_key, secret_key) == 0;
-    if (good) {
-        sodium_bin2hex(hex, 65, key, sizeof(key));
-    } else {
-        ctl_fail("the backup was not sealed to this key");
-    }
-    sodium_memzero(secret_key, sizeof(secret_key));
-    sodium_memzero(secret_hex, sizeof(secret_hex));
-    sodium_memzero(key, sizeof(key));
-    return good;
-}
-
-static int restore(const struct ctl *ctl, const char *path, const char *secret_path)
-{
-    char hex[65] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return ctl_fail("%s: %s", path, strerror(errno));
-    int code = CTL_FAILED;
-    if (secret_path == NULL || unseal_stream_key(fd, secret_path, hex))
-        code = ctl_ask_and_print(ctl, "store-restore", hex, fd);
-    sodium_memzero(hex, sizeof(hex));
-    close(fd);
-    return code;
-}
-
-static int run_restore(const struct ctl *ctl, int count, char **words)
-{
-    if (sodium_init() < 0)
-        return ctl_fail("libsodium does not start");
-    if (count == 1)
-        return restore(ctl, words[0], NULL);
-    if (count == 3 && strcmp(words[0], "--with") == 0)
-        return restore(ctl, words[2], words[1]);
-    return CTL_USAGE;
-}
-
-const struct subcommand restore_command = {
-    .name = "restore",
-    .usage = "restore FILE\nrestore --with NAME.secret FILE",
-    .summary = "Fill the empty store of a running broker from a backup; then restart the broker.",
-    .run = run_restore,
 };

@@ -128,6 +128,8 @@ static const struct verb {
     {"reload", answer_reload, ROLE_MASTER, NULL},
     {"health", answer_health, ROLE_MASTER, NULL},
     {"statistics", NULL, ROLE_ROUTER, "status"},
+    {"store-export", NULL, ROLE_ROUTER, "store-export"},
+    {"store-import", NULL, ROLE_ROUTER, "store-import"},
     {"store-check", NULL, ROLE_PERSISTD, "store-check"},
     {"store-compact", NULL, ROLE_PERSISTD, "store-compact"},
     {"store-backup", NULL, ROLE_PERSISTD, "store-backup"},

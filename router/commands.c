@@ -5,6 +5,7 @@
 #include "router/router.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 enum { STATUS_MAX = 2048 };
 
@@ -36,8 +37,30 @@ static void answer_status(struct router *r, uint32_t id)
     child_reply(r->child, id, false, text);
 }
 
-void command_answer(struct router *r, const struct mc_command *m)
+/* Hands the stream over; what was asked for goes on there. */
+static void answer_stream(struct router *r, const struct mc_command *m, int fd)
 {
+    bool import = slice_is(m->verb, "store-import");
+
+    if (fd < 0) {
+        child_reply(r->child, m->id, true, "no stream came with the command");
+    } else if (import ? operator_import(r, fd, slice_is(m->argument, "replace"))
+                      : operator_export(r, fd)) {
+        child_reply(r->child, m->id, false, "");
+    } else {
+        close(fd);
+        child_reply(r->child, m->id, true, "another export or import is still running");
+    }
+}
+
+void command_answer(struct router *r, const struct mc_command *m, int fd)
+{
+    if (slice_is(m->verb, "store-export") || slice_is(m->verb, "store-import")) {
+        answer_stream(r, m, fd);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
     if (slice_is(m->verb, "status")) {
         answer_status(r, m->id);
     } else {

@@ -6,6 +6,7 @@
 
 struct router;
 
-void command_answer(struct router *r, const struct mc_command *m);
+/* Takes over fd, which came with it; -1: none. */
+void command_answer(struct router *r, const struct mc_command *m, int fd);
 
 #endif

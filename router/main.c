@@ -92,9 +92,7 @@ static bool take_drain(void *context, const struct mc_drain *m)
 
 static bool take_command(void *context, const struct mc_command *m, int fd)
 {
-    if (fd >= 0)
-        close(fd);
-    command_answer(context, m);
+    command_answer(context, m, fd);
     return true;
 }
 

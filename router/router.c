@@ -75,6 +75,7 @@ void router_init(struct router *r, struct ev_loop *loop, struct child *child)
     *r = (struct router){.child = child, .loop = loop};
     router_read_clocks(r);
     r->authd.fd = -1;
+    r->operator_link.channel.fd = -1;
     persist_init(r);
     r->stats.started = r->now;
     principals_init(&r->principals);
@@ -104,6 +105,7 @@ void router_turn(struct router *r)
 {
     bool more = replay_turn(r);
 
+    more |= operator_turn(r);
     persist_flush(r);
     for (unsigned i = 0; i < r->workers_end; i++) {
         if (r->workers[i] != NULL && worker_link_turn(r->workers[i]))
@@ -141,6 +143,7 @@ void router_free(struct router *r)
     free_sessions(r);
     persist_free(r);
     sweep_free(r);
+    operator_free(r);
     releases_free(&r->releases);
     retained_free(&r->retained);
     subscriptions_free(&r->subscriptions);

@@ -7,6 +7,7 @@
 #include "common/proto_control.h"
 #include "router/audit.h"
 #include "router/fanout.h"
+#include "router/operator_link.h"
 #include "router/persist_link.h"
 #include "router/policies.h"
 #include "router/principal.h"
@@ -65,6 +66,7 @@ struct router {
     struct timer_wheel wheel;
     struct fanout fanout;
     struct replays replays;
+    struct operator_link operator_link;
     struct sweep sweep;
     struct stats stats;
     struct audit audit;

@@ -4,6 +4,7 @@
 
 #include "common/limits.h"
 #include "common/slice.h"
+#include "common/topic.h"
 #include "common/verify.h"
 
 struct topic_levels {
@@ -42,12 +43,6 @@ static inline void topic_levels_split(struct topic_levels *levels, struct slice 
 static inline bool topic_level_is(struct slice level, char wildcard)
 {
     return level.len == 1 && level.data[0] == (uint8_t)wildcard;
-}
-
-/* Topics that leading wildcards do not match [MQTT-4.7.2-1]. */
-static inline bool topic_is_dollar(struct slice topic)
-{
-    return topic.len > 0 && topic.data[0] == '$';
 }
 
 #endif

@@ -19,7 +19,7 @@ from pathlib import Path
 # Arguments as numbers, but for the name of an executable.
 STRACE_OPTIONS = ("-f", "-qq", "-X", "raw", "-e", "raw=!execve", "-e", "signal=!all", "-s", "256")
 
-PROCESSES = {"bulkheadd": "master", **{f"bulkhead-{name}": name for name in
+PROCESSES = {"bulkheadd": "master", "bulkheadctl": "converter", **{f"bulkhead-{name}": name for name in
                                        ("worker", "router", "persistd", "authd")}}
 SECCOMP_SET_MODE_FILTER = 1
 MAKERS = ("clone", "clone3", "fork", "vfork")

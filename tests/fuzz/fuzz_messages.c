@@ -11,6 +11,9 @@
 #elif FUZZ_authd
 #include "common/proto_authd.h"
 #define TABLES(T) T(WORKER_TO_AUTHD) T(AUTHD_TO_ROUTER)
+#elif FUZZ_operator
+#include "common/proto_operator.h"
+#define TABLES(T) T(ROUTER_TO_OPERATOR) T(OPERATOR_TO_ROUTER)
 #elif FUZZ_persistd
 #include "common/proto_persistd.h"
 #define TABLES(T) T(ROUTER_TO_PERSISTD) T(PERSISTD_TO_ROUTER)

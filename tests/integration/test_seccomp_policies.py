@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 
@@ -166,10 +167,36 @@ def exercise_open(broker):
         writer.send_publish(f"kept/{number % 40}", os.urandom(20_000), qos=1, retain=True)
         writer.expect(mqtt.PUBACK)
     operate(broker, "status", "sandbox", "reload", "store check", "store compact", "key rotate",
-            f"backup {broker.folder}/backup", "audit verify")
+            f"backup {broker.folder}/backup", "audit verify", f"store export {broker.folder}/lines",
+            f"store import {broker.folder}/lines")
     replace_every_process(broker)
     broker.process.send_signal(signal.SIGUSR1)
     exchange(broker, "tcp", "again", mqtt.V5)
+
+
+def mosquitto_db(count):
+    """A file of mosquitto's with so many retained messages."""
+    def chunk(kind, body):
+        return struct.pack(">II", kind, len(body)) + body
+
+    data = b"\0\xb5\0mosquitto db" + struct.pack(">II", 0, 6) + \
+        chunk(1, struct.pack("<QBB6x", count, 1, 8))
+    for number in range(count):
+        topic, payload = f"topic/{number}".encode(), bytes(1000)
+        data += chunk(2, struct.pack("<Qq", number, 0) +
+                      struct.pack(">IHHHHHBB", len(payload), 1, 0, 0, len(topic), 1883, 1, 1) +
+                      topic + payload)
+    return data + b"".join(chunk(4, struct.pack("<Q", number)) for number in range(count))
+
+
+def convert(broker, log):
+    """bulkheadctl's helper that reads a mosquitto.db."""
+    path = broker.folder / "mosquitto.db"
+    path.write_bytes(mosquitto_db(2000))
+    done = subprocess.run(["strace", *seccomp_usage.STRACE_OPTIONS, "-o", log,
+                           broker.executable("bulkheadctl"), "store", "import-mosquitto", "--print",
+                           path], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and done.stdout.count("\n") == 2000, done.stderr
 
 
 def stop(broker):
@@ -200,5 +227,7 @@ def test_every_rule_is_used_and_no_call_is_missing(traced):
     operate(broker, "reload")
     stop(broker)
     usage.feed_file(log)
+    convert(broker, log.with_name("strace-convert"))
+    usage.feed_file(log.with_name("strace-convert"))
     problems = list(usage.problems())
     assert not problems, "\n".join(problems)
