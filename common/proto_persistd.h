@@ -61,8 +61,8 @@ enum record_kind {
 
 #define FIELDS_pr_committed(F) F(u64, number, UINT64_MAX)
 
-/* The disk does not take what was sent (error: errno): no commit until PR_COMMITTED comes. */
-#define FIELDS_pr_stalled(F) F(u32, error, UINT32_MAX)
+/* The disk does not take what was sent: no commit until PR_COMMITTED comes. */
+#define FIELDS_pr_stalled(F) F(blob, reason, TEXT_MAX)
 
 #define PERSISTD_TO_ROUTER(M)                                                                      \
     M(PR_RECORD, pr_record, CHANNEL_OPENING)                                                       \

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -26,8 +27,8 @@ static void fill_job(struct persistd *p, job_fn *run, uint32_t id, int fd, struc
     job->keyring = p->keyring;
     job->command_id = id;
     job->fd = fd;
-    job->secret = slice_of(p->key, p->key_len);
-    job->secret_is_passphrase = p->key_is_passphrase;
+    job->secret = slice_of(p->secret.bytes, p->secret.len);
+    job->secret_is_passphrase = p->secret.passphrase;
     if (argument.len > 0)
         memcpy(job->argument, argument.data, argument.len);
     job->argument[argument.len] = '\0';
@@ -41,7 +42,7 @@ static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
 
     job_join(&p->job);
     if (p->job.run == job_rotate && !p->job.failed) {
-        if (!keyring_forget_old_epochs(p->keyring, &p->key_source))
+        if (!keyring_forget_old_epochs(p->keyring, &p->secret.source))
             log_error("the keyring could not be saved after the rotation: %s", strerror(errno));
         else
             child_audit(&p->child, "{\"event\":\"key_rotated\"}");
@@ -74,7 +75,7 @@ void commands_resume_rotation(struct persistd *p)
 
 static bool command_rotate(struct persistd *p, const struct mc_command *m)
 {
-    if (!keyring_has_old_epochs(p->keyring) && !keyring_add_epoch(p->keyring, &p->key_source)) {
+    if (!keyring_has_old_epochs(p->keyring) && !keyring_add_epoch(p->keyring, &p->secret.source)) {
         answer(p, m, true, "the keyring could not be saved");
         return false;
     }
@@ -91,10 +92,19 @@ static bool command_rewrap(struct persistd *p, const struct mc_command *m, int f
         return answer(p, m, true, "a new key file or passphrase file is needed");
     if (p->job.run != NULL)
         return answer(p, m, true, "another command on the store is still running");
-    if (!take_secret(p, passphrase, fd, why, sizeof(why)))
+    struct secret before = p->secret;
+    p->secret.bytes = NULL; /* not to be freed: it may be needed again */
+    bool good = take_secret(p, passphrase, fd, why, sizeof(why));
+    if (good && !keyring_rewrap(p->keyring, &p->secret.source)) {
+        snprintf(why, sizeof(why), "the keyring could not be saved: %s", strerror(errno));
+        good = false;
+    }
+    if (!good) {
+        sodium_free(p->secret.bytes);
+        p->secret = before;
         return answer(p, m, true, why);
-    if (!keyring_rewrap(p->keyring, &p->key_source))
-        return answer(p, m, true, "the keyring could not be saved");
+    }
+    sodium_free(before.bytes);
     child_audit(&p->child, "{\"event\":\"key_rewrapped\"}");
     return answer(p, m, false,
                   "rewrapped; set key_file or key_passphrase_file to the new one before the "
@@ -149,7 +159,9 @@ static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
         if (p->setup.in_memory)
             return answer(p, m, jobs[i].job != job_health,
                           "persistence is off: nothing is stored\n");
-        if (p->job.run != NULL || !p->committing)
+        if (!p->committing)
+            return answer(p, m, true, "the store is not open yet\n");
+        if (p->job.run != NULL)
             return answer(p, m, true, "another command on the store is still running\n");
         if (m->argument.len >= sizeof(p->job.argument))
             return answer(p, m, true, "the argument is too long\n");

@@ -2,6 +2,8 @@
  * acknowledgements and nothing else. */
 #include "persistd/committer.h"
 
+#include "persistd/mend.h"
+
 #include "common/verify.h"
 
 #include <stdio.h>
@@ -43,14 +45,43 @@ static struct change *take_group(struct committer *c)
     return group;
 }
 
+static uint64_t milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void set_busy_since(struct committer *c, uint64_t since)
+{
+    pthread_mutex_lock(&c->lock);
+    c->busy_since = since;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static bool commit_group(struct committer *c, const struct change *group)
 {
     if (c->store->db == NULL && !store_open(c->store))
         return false;
-    if (store_apply(c->store, group))
-        return true;
-    store_close(c->store); /* what was half written is sorted out by opening it again */
-    return false;
+    if (c->store->suspect && !mend_store(c->store))
+        return false;
+    set_busy_since(c, milliseconds());
+    bool good = store_apply(c->store, group);
+    set_busy_since(c, 0);
+    if (!good) {
+        c->store->suspect = c->store->mends && store_is_damaged(c->store);
+        store_close(c->store); /* what was half written is sorted out by opening it again */
+    }
+    return good;
+}
+
+uint64_t committer_busy(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    uint64_t since = c->busy_since;
+    pthread_mutex_unlock(&c->lock);
+    return since != 0 ? milliseconds() - since : 0;
 }
 
 /* Says how it went. The lock is held. */
@@ -178,6 +209,8 @@ void committer_stop(struct committer *c)
     c->stop = true;
     pthread_cond_signal(&c->work);
     pthread_mutex_unlock(&c->lock);
+    if (committer_busy(c) > COMMITTER_SLOW_MS)
+        store_wake(c->store);
     pthread_join(c->thread, NULL);
     size_t bytes;
     uint64_t count;

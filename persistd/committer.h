@@ -8,6 +8,11 @@
 #include <ev.h>
 #include <pthread.h>
 
+enum {
+    COMMITTER_SLOW_MS = 3000,  /* a commit that lasts longer is reported */
+    COMMITTER_STUCK_MS = 6000, /* ... and one that does not end is made to fail */
+};
+
 struct committer {
     struct store *store; /* the thread's own once it runs */
     pthread_t thread;
@@ -25,6 +30,7 @@ struct committer {
     uint64_t commits;             /* the ledger's counter, as it is on disk */
     uint64_t committed;           /* the router's number of the last that is on disk */
     bool failing;                 /* the disk refuses; the store's error says why */
+    uint64_t busy_since;          /* when the commit under way began, ms; 0: there is none */
     char error[256];
     bool stop; /* commit what there is and end */
 };
@@ -39,6 +45,9 @@ uint64_t committer_submit(struct committer *committer, struct change *changes);
 
 /* Lets the thread take what was submitted since. Call once per batch. */
 void committer_wake(struct committer *committer);
+
+/* Milliseconds for which the commit that is under way has lasted; 0: there is none. */
+uint64_t committer_busy(struct committer *committer);
 
 /* Commits everything that was submitted, unless the disk refuses, ends the thread and closes the
  * store. */

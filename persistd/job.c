@@ -59,10 +59,12 @@ bool job_each_record(struct job *job, job_visit_fn *visit, void *context)
     pthread_rwlock_rdlock(&job->store->lock);
     if (job->store->db != NULL) {
         store_cursor_open(job->store, &cursor);
+        job->ledger_found = store_cursor_ledger(&cursor, &job->ledger);
         while (!job_stopped(job) && store_cursor_next(&cursor, &place, &sealed) &&
                visit(job, context, &place, sealed))
             continue;
         whole = cursor.unreadable == 0;
+        job->foreign = cursor.foreign;
         store_cursor_close(&cursor);
     }
     pthread_rwlock_unlock(&job->store->lock);

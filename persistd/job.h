@@ -24,6 +24,11 @@ struct job {
     bool secret_is_passphrase;
     char argument[1024];
 
+    /* Of the walk that job_each_record() makes: */
+    struct ledger ledger; /* as it was at that moment */
+    bool ledger_found;
+    uint64_t foreign; /* entries that are no records */
+
     FILE *out;
     char *text; /* the answer, when it is done */
     size_t text_len;

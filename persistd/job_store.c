@@ -14,26 +14,49 @@ struct check {
     uint64_t records;
     uint64_t bytes;
     uint64_t verdicts[SEAL_ALTERED + 1];
+    struct ledger found; /* of the good ones */
 };
 
 static bool check_record(struct job *job, void *context, const struct place *place,
                          struct slice sealed)
 {
     struct check *check = context;
+    uint64_t element[ELEMENT_SIZE / 8];
     struct slice key;
     struct slice value;
 
     check->records++;
     check->bytes += sealed.len;
-    check->verdicts[seal_open(job->keyring, place, sealed, &check->plain, &key, &value)]++;
+    enum seal_verdict verdict = seal_open(job->keyring, place, sealed, &check->plain, &key, &value);
+    check->verdicts[verdict]++;
+    if (verdict == SEAL_GOOD && seal_element(job->keyring, place, sealed, element))
+        ledger_add(&check->found, element);
     return true;
+}
+
+static bool check_ledger(struct job *job, const struct check *check)
+{
+    char difference[128];
+
+    if (!job->ledger_found) {
+        if (check->records == 0)
+            return true;
+        fprintf(job->out, "the ledger is missing or altered\n");
+        return false;
+    }
+    if (!ledger_differs(&job->ledger, &check->found, check->records - check->found.records,
+                        difference, sizeof(difference)))
+        return true;
+    if (*difference != '\0')
+        fprintf(job->out, "%s\n", difference);
+    return false;
 }
 
 void job_check(struct job *job)
 {
     struct check check = {0};
 
-    job_each_record(job, check_record, &check);
+    bool whole = job_each_record(job, check_record, &check);
     fprintf(job->out, "%" PRIu64 " records, %" PRIu64 " bytes sealed\n", check.records,
             check.bytes);
     for (int verdict = SEAL_MALFORMED; verdict <= SEAL_ALTERED; verdict++) {
@@ -43,8 +66,14 @@ void job_check(struct job *job)
                 seal_verdict_text((enum seal_verdict)verdict));
         job->failed = true;
     }
+    if (whole && !job_stopped(job) && !check_ledger(job, &check))
+        job->failed = true;
+    if (job->foreign > 0) {
+        fprintf(job->out, "%" PRIu64 " entries have names that no record has\n", job->foreign);
+        job->failed = true;
+    }
     if (!job->failed)
-        fprintf(job->out, "all of them are whole\n");
+        fprintf(job->out, "all of them are whole, none is missing\n");
     buf_free(&check.plain);
 }
 

@@ -70,14 +70,17 @@ static uint64_t report_damage(const struct load *load)
     if (load->cursor.unreadable > 0)
         log_error("store damage: %" PRIu64 " range(s) of the files are unreadable: %s",
                   load->cursor.unreadable, load->store->error);
+    if (load->cursor.foreign > 0)
+        log_error("store damage: %" PRIu64 " entries under names that no record has; ignored",
+                  load->cursor.foreign);
     return total;
 }
 
 /* True when the ledger fits what was found. */
 static bool report_ledger(const struct load *load, uint64_t damaged)
 {
-    const struct ledger *kept = &load->store->ledger;
     const struct ledger *found = &load->found;
+    char difference[128];
 
     if (!load->store->ledger_found) {
         if (found->records + damaged == 0)
@@ -87,17 +90,17 @@ static bool report_ledger(const struct load *load, uint64_t damaged)
                   found->records);
         return false;
     }
-    if (found->records == kept->records && memcmp(found->sum, kept->sum, sizeof(kept->sum)) == 0)
+    if (!ledger_differs(&load->store->ledger, found, damaged, difference, sizeof(difference)))
         return true;
-    if (found->records + damaged < kept->records)
-        log_error("store damage: %" PRIu64 " record(s) deleted behind the broker's back",
-                  kept->records - found->records - damaged);
-    else if (found->records + damaged > kept->records)
-        log_error("store damage: %" PRIu64 " record(s) put back that had been deleted",
-                  found->records + damaged - kept->records);
-    else if (damaged == 0)
-        log_error("store damage: at least one record was rolled back to an older version");
+    if (*difference != '\0')
+        log_error("store damage: %s", difference);
     return false;
+}
+
+void load_abandon(struct load *load)
+{
+    store_cursor_close(&load->cursor);
+    buf_free(&load->plain);
 }
 
 bool load_end(struct load *load, uint64_t *damaged)
@@ -106,7 +109,7 @@ bool load_end(struct load *load, uint64_t *damaged)
     buf_free(&load->plain);
     *damaged = report_damage(load);
     bool fits = report_ledger(load, *damaged);
-    bool whole = fits && *damaged == 0 && load->cursor.unreadable == 0;
+    bool whole = fits && *damaged == 0 && load->cursor.unreadable == 0 && load->cursor.foreign == 0;
     if (load->refuse)
         return whole;
     if (!whole) {

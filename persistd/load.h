@@ -23,6 +23,9 @@ void load_begin(struct load *load, struct store *store, bool refuse);
 /* Puts the next records into the channel until it is congested; true when all were read. */
 bool load_step(struct load *load, struct channel *router);
 
+/* Ends a load that does not come to its end. */
+void load_abandon(struct load *load);
+
 /* Ends a load: reports what was found, compares the ledger and writes a new one when records were
  * set aside or are missing. Returns the number of damaged records, in *damaged; false when
  * `refuse` is set and something was wrong, or the store failed. */

@@ -3,6 +3,7 @@
  * master and the router, and files beneath the data directory. Never has the network or a
  * client's socket. */
 #include "persistd/audit_events.h"
+#include "persistd/mend.h"
 #include "persistd/persistd.h"
 
 #include "common/descriptor.h"
@@ -35,14 +36,13 @@ static bool take_setup(void *context, const struct mc_persistd_setup *m)
 
 static void keep_key(struct persistd *p, const void *bytes, size_t len, bool passphrase)
 {
-    sodium_free(p->key);
-    p->key = sodium_malloc(len);
-    VERIFY(p->key != NULL);
-    memcpy(p->key, bytes, len);
-    p->key_len = len;
-    p->key_is_passphrase = passphrase;
-    p->key_source = (struct key_source){0};
-    *(passphrase ? &p->key_source.passphrase : &p->key_source.key) = slice_of(p->key, len);
+    struct secret *secret = &p->secret;
+
+    sodium_free(secret->bytes);
+    *secret = (struct secret){.bytes = sodium_malloc(len), .len = len, .passphrase = passphrase};
+    VERIFY(secret->bytes != NULL);
+    memcpy(secret->bytes, bytes, len);
+    *(passphrase ? &secret->source.passphrase : &secret->source.key) = slice_of(secret->bytes, len);
 }
 
 /* A key file is one line: bulkhead-key-1 and 64 hexadecimal digits. */
@@ -142,7 +142,7 @@ static bool take_command(void *context, const struct mc_command *m, int fd)
 
 static void write_guard(struct persistd *p)
 {
-    if (p->guard.fd < 0 || p->keyring == NULL)
+    if (p->guard.fd < 0 || !p->committing)
         return;
     pthread_mutex_lock(&p->committer.lock);
     uint64_t commits = p->committer.commits;
@@ -159,14 +159,15 @@ static void on_guard_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 }
 
 /* A store that is older than its guard was put back as a whole. */
-static void check_guard(struct persistd *p)
+void check_guard(struct persistd *p)
 {
     uint64_t commits = p->store.ledger.commits;
     uint64_t seen;
     const char *problem = NULL;
 
-    if (p->guard.fd < 0)
+    if (p->guard.fd < 0 || p->guard_checked)
         return;
+    p->guard_checked = true;
     switch (rollback_guard_check(&p->guard, p->keyring, commits, &seen)) {
     case GUARD_FITS:
         break;
@@ -243,9 +244,9 @@ static void on_progress(struct ev_loop *loop, ev_async *watcher, int revents)
 
 static void open_keyring(struct persistd *p)
 {
-    if (p->key == NULL)
+    if (p->secret.bytes == NULL)
         log_fatal("no key was given for the store");
-    switch (keyring_open(&p->key_source, true, &p->keyring)) {
+    switch (keyring_open(&p->secret.source, true, &p->keyring)) {
     case KEYRING_OK:
         break;
     case KEYRING_CREATED:
@@ -256,13 +257,45 @@ static void open_keyring(struct persistd *p)
                   "point persistence_location to another directory");
     case KEYRING_WRONG_KIND:
         log_fatal("the store is wrapped with a %s, but a %s was given",
-                  p->key_is_passphrase ? "key file" : "passphrase",
-                  p->key_is_passphrase ? "passphrase" : "key file");
+                  p->secret.passphrase ? "key file" : "passphrase",
+                  p->secret.passphrase ? "passphrase" : "key file");
     case KEYRING_MALFORMED:
         log_fatal("the file 'keyring' of the data directory is damaged: restore it from a backup");
     case KEYRING_IO:
         log_fatal("the file 'keyring' of the data directory: %s", strerror(errno));
     }
+}
+
+/* Parts of the files cannot be read: writes anew what can. */
+static void mend(struct persistd *p)
+{
+    log_error(
+        "store damage: parts of the files are unreadable: %s; what can be read is written to new "
+        "files",
+        p->store.error);
+    if (!mend_store(&p->store))
+        log_fatal("the store cannot be put in order: %s", p->store.error);
+    log_notice("the store was put in order; the damaged files are in store.damaged, below the data "
+               "directory");
+}
+
+bool open_store(struct persistd *p)
+{
+    if (store_open(&p->store)) {
+        if (p->store.mends && !mend_is_readable(&p->store))
+            mend(p);
+        return true;
+    }
+    if (store_may_open_later(&p->store))
+        return false;
+    if (p->setup.refuse_damage)
+        log_fatal("store damage: %s; not serving, since store_on_damage is 'refuse': restore a "
+                  "backup, or set 'store_on_damage serve' to serve what is whole",
+                  p->store.error);
+    log_error("store damage: %s; what is left is put in order", p->store.error);
+    if (!mend_open(&p->store) || !mend_store(&p->store))
+        log_fatal("the store cannot be put in order: %s", p->store.error);
+    return true;
 }
 
 static void open_everything(struct persistd *p)
@@ -273,9 +306,9 @@ static void open_everything(struct persistd *p)
         log_fatal("no data directory was given");
     open_keyring(p);
     store_init(&p->store, p->keyring, p->setup.memory);
-    if (!store_open(&p->store))
-        log_fatal("the store cannot be opened: %s", p->store.error);
-    check_guard(p);
+    p->store.mends = p->setup.refuse_damage == 0;
+    if (open_store(p))
+        check_guard(p);
     audit_events_open(p);
 }
 

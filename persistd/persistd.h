@@ -13,22 +13,32 @@
 #include "common/channel.h"
 #include "common/child.h"
 
+/* The key-encryption key or the passphrase, in guarded memory. */
+struct secret {
+    uint8_t *bytes; /* NULL: none was given */
+    size_t len;
+    bool passphrase;
+    struct key_source source; /* the same, for the keyring */
+};
+
 struct persistd {
     struct child child;
     struct mc_persistd_setup setup;
     int data_directory; /* -1: none was given */
-    uint8_t *key;       /* the key-encryption key or the passphrase, in guarded memory */
-    size_t key_len;
-    bool key_is_passphrase;
-    struct key_source key_source; /* the same, for the keyring */
+    struct secret secret;
 
     struct keyring *keyring;
     struct store store;
     struct load load;
     bool loading;
+    bool load_wanted; /* the router waits, but the store does not open yet */
+    bool load_resume; /* ... and has its state already */
+    ev_timer open_again;
+    bool guard_checked;
     struct committer committer;
     bool committing; /* the committer runs */
     ev_async progress;
+    ev_timer watch; /* for commits that do not end */
 
     struct rollback_guard guard;
     ev_timer guard_timer;
@@ -58,6 +68,14 @@ void commands_resume_rotation(struct persistd *p);
 
 /* Handles one command; owns fd. */
 bool commands_take(struct persistd *p, const struct mc_command *m, int fd);
+
+/* Opens the store, and puts it in order when RocksDB refuses it for damage. False: the disk does
+ * not let it be opened now. Fatal when it never will be. */
+bool open_store(struct persistd *p);
+
+/* Compares the open store with the roll-back guard, the first time. Fatal when it was rolled back
+ * and damage is refused. */
+void check_guard(struct persistd *p);
 
 /* Takes over a new channel to the router. */
 void router_link_open(struct persistd *p, int fd);

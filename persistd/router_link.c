@@ -7,6 +7,7 @@
 #include "common/verify.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -23,8 +24,26 @@ static void loaded(struct persistd *p, uint64_t damaged)
     p->router.state = CHANNEL_RUNNING;
 }
 
+/* A commit that waits for room on the disk says nothing by itself, and RocksDB may not notice when
+ * there is some: it is made to fail, and tried again. */
+static void on_watch(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+    struct persistd *p = watcher->data;
+
+    (void)loop;
+    (void)revents;
+    router_link_progress(p);
+    if (p->committing && committer_busy(&p->committer) > COMMITTER_STUCK_MS)
+        store_wake(&p->store);
+}
+
 static void start_committing(struct persistd *p)
 {
+    if (!ev_is_active(&p->watch)) {
+        ev_timer_init(&p->watch, on_watch, 1, 1);
+        p->watch.data = p;
+        ev_timer_start(p->child.loop, &p->watch);
+    }
     committer_start(&p->committer, &p->store, p->child.loop, &p->progress,
                     p->setup.relaxed ? p->setup.commit_interval_ms : 0);
     p->committing = true;
@@ -38,15 +57,48 @@ static void continue_load(struct persistd *p)
     if (!p->loading || !load_step(&p->load, &p->router))
         return;
     if (!load_end(&p->load, &damaged))
-        log_fatal("the store is damaged and store_on_damage is 'refuse': not serving; restore a "
-                  "backup, or set 'store_on_damage serve' to serve what is whole");
+        log_fatal(
+            p->setup.refuse_damage
+                ? "the store is damaged and store_on_damage is 'refuse': not serving; restore "
+                  "a backup, or set 'store_on_damage serve' to serve what is whole"
+                : "the store is damaged and the disk does not let it be put in order");
     start_committing(p);
     loaded(p, damaged);
 }
 
+/* Opens the store and begins the load that the router waits for. While the disk does not let it,
+ * tries again and again: a full one may have room in a moment. */
+static void open_and_load(struct persistd *p)
+{
+    if (p->store.db == NULL && !open_store(p)) {
+        if (!ev_is_active(&p->open_again))
+            log_error("the store cannot be opened: %s; trying again until it can", p->store.error);
+        ev_timer_start(p->child.loop, &p->open_again);
+        return;
+    }
+    ev_timer_stop(p->child.loop, &p->open_again);
+    p->load_wanted = false;
+    check_guard(p);
+    if (p->load_resume) {
+        start_committing(p);
+        loaded(p, 0);
+        return;
+    }
+    load_begin(&p->load, &p->store, p->setup.refuse_damage);
+    p->loading = true;
+    continue_load(p);
+}
+
+static void on_open_again(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+    (void)loop;
+    (void)revents;
+    open_and_load(watcher->data);
+}
+
 static bool on_rp_load(struct persistd *p, const struct rp_load *m)
 {
-    if (p->loading)
+    if (p->loading || p->load_wanted)
         return false;
     if (p->setup.in_memory) {
         loaded(p, 0);
@@ -57,16 +109,9 @@ static bool on_rp_load(struct persistd *p, const struct rp_load *m)
         committer_stop(&p->committer);
         p->committing = false;
     }
-    if (p->store.db == NULL && !store_open(&p->store))
-        log_fatal("the store cannot be opened: %s", p->store.error);
-    if (m->resume) {
-        start_committing(p);
-        loaded(p, 0);
-        return true;
-    }
-    load_begin(&p->load, &p->store, p->setup.refuse_damage);
-    p->loading = true;
-    continue_load(p);
+    p->load_wanted = true;
+    p->load_resume = m->resume;
+    open_and_load(p);
     return true;
 }
 
@@ -148,7 +193,7 @@ static void announce(struct persistd *p, uint64_t number)
 {
     struct pr_committed m = {.number = number};
 
-    if (!channel_is_open(&p->router) || number <= p->announced)
+    if (number <= p->announced)
         return;
     p->announced = number;
     pr_committed_encode(&p->router.out, &m);
@@ -159,15 +204,20 @@ void router_link_progress(struct persistd *p)
     struct committer *c = &p->committer;
     char error[sizeof(c->error)];
 
+    /* What it reached before this router came says nothing about this router's numbers. */
+    if (!p->committing || !channel_is_open(&p->router) || p->router.state == CHANNEL_OPENING)
+        return;
+    bool slow = committer_busy(c) > COMMITTER_SLOW_MS;
     pthread_mutex_lock(&c->lock);
     uint64_t committed = c->committed;
-    bool failing = c->failing;
+    bool failing = c->failing || slow;
     size_t waiting = c->waiting_bytes;
-    memcpy(error, c->error, sizeof(error));
+    snprintf(error, sizeof(error), "%s",
+             c->failing ? c->error : "a commit does not come to its end; is the disk full?");
     pthread_mutex_unlock(&c->lock);
 
     if (failing && !p->stalled) {
-        struct pr_stalled m = {0};
+        struct pr_stalled m = {.reason = slice_text(error)};
         log_error("the store does not take writes: %s; nothing that must be kept is acknowledged "
                   "until it does",
                   error);
@@ -209,11 +259,11 @@ static void on_router_closed(void *context, const char *why)
 
     log_info("channel of the router: %s", why);
     drop_open(p);
-    if (p->loading) {
-        store_cursor_close(&p->load.cursor);
-        buf_free(&p->load.plain);
-        p->loading = false;
-    }
+    ev_timer_stop(p->child.loop, &p->open_again);
+    p->load_wanted = false;
+    if (p->loading)
+        load_abandon(&p->load);
+    p->loading = false;
 }
 
 static const struct channel_handlers router_handlers = {.frame = on_router_message,
@@ -228,6 +278,8 @@ void router_link_open(struct persistd *p, int fd)
         on_router_closed(p, "replaced");
     }
     drop_open(p);
+    ev_timer_init(&p->open_again, on_open_again, 0.5, 0.5);
+    p->open_again.data = p;
     p->received = p->announced = 0;
     p->stalled = false;
     channel_open(&p->router, p->child.loop, fd, LINK_HIGH, &router_handlers, p);

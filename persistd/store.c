@@ -1,15 +1,16 @@
 /* The store: RocksDB, and the ledger of what is in it. */
 #include "persistd/store.h"
 
+#include "persistd/mend.h"
+
 #include "common/log.h"
 #include "common/verify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define STORE_PATH "store"
 
 /* Places of kind 0 are the store's own; those from ASIDE_KIND on are set aside. */
 enum { LEDGER_KIND = 0, FIRST_KIND = 1, ASIDE_KIND = 0xFF };
@@ -37,6 +38,25 @@ void ledger_remove(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 
     for (size_t i = 0; i < ELEMENT_SIZE / 8; i++)
         ledger->sum[i] -= element[i];
     ledger->records--;
+}
+
+bool ledger_differs(const struct ledger *kept, const struct ledger *found, uint64_t damaged,
+                    char *text, size_t size)
+{
+    uint64_t count = found->records + damaged;
+
+    if (found->records == kept->records && memcmp(found->sum, kept->sum, sizeof(kept->sum)) == 0)
+        return false;
+    *text = '\0';
+    if (count < kept->records)
+        snprintf(text, size, "%" PRIu64 " record(s) deleted behind the broker's back",
+                 kept->records - count);
+    else if (count > kept->records)
+        snprintf(text, size, "%" PRIu64 " record(s) put back that had been deleted",
+                 count - kept->records);
+    else if (damaged == 0)
+        snprintf(text, size, "at least one record was rolled back to an older version");
+    return true;
 }
 
 void store_init(struct store *store, const struct keyring *keyring, uint64_t memory)
@@ -68,7 +88,8 @@ void store_init(struct store *store, const struct keyring *keyring, uint64_t mem
     store->synced = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(store->synced, 1);
     store->reads = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_verify_checksums(store->reads, 0);
+    /* Damaged blocks are not to be interpreted: RocksDB may take itself for broken, and end. */
+    rocksdb_readoptions_set_verify_checksums(store->reads, 1);
 }
 
 static struct place ledger_place(const struct store *store)
@@ -76,12 +97,24 @@ static struct place ledger_place(const struct store *store)
     return seal_place(store->keyring, LEDGER_KIND, slice_text("ledger"));
 }
 
-static bool ledger_read(struct store *store)
+static bool ledger_open(const struct store *store, struct slice sealed, struct ledger *ledger)
 {
     struct place place = ledger_place(store);
     struct buf plain = {0};
     struct slice key;
     struct slice value;
+
+    bool good = seal_open(store->keyring, &place, sealed, &plain, &key, &value) == SEAL_GOOD &&
+                value.len == sizeof(*ledger);
+    if (good)
+        memcpy(ledger, value.data, sizeof(*ledger));
+    buf_free(&plain);
+    return good;
+}
+
+static bool ledger_read(struct store *store)
+{
+    struct place place = ledger_place(store);
     char *error = NULL;
     size_t len;
 
@@ -89,17 +122,11 @@ static bool ledger_read(struct store *store)
     store->ledger_found = false;
     char *sealed =
         rocksdb_get(store->db, store->reads, (char *)place.bytes, PLACE_SIZE, &len, &error);
-    if (store_failed(store, error))
-        return false;
-    if (sealed != NULL &&
-        seal_open(store->keyring, &place, slice_of(sealed, len), &plain, &key, &value) ==
-            SEAL_GOOD &&
-        value.len == sizeof(store->ledger)) {
-        memcpy(&store->ledger, value.data, sizeof(store->ledger));
-        store->ledger_found = true;
-    }
+    if (store_failed(store, error)) /* damaged like one that is not there; the load says so */
+        return !store_may_open_later(store);
+    if (sealed != NULL)
+        store->ledger_found = ledger_open(store, slice_of(sealed, len), &store->ledger);
     rocksdb_free(sealed);
-    buf_free(&plain);
     return true;
 }
 
@@ -114,6 +141,7 @@ static bool open_database(struct store *store)
 {
     char *error = NULL;
 
+    mend_prepare();
     store->db = rocksdb_open(store->options, STORE_PATH, &error);
     if (store_failed(store, error)) {
         store->db = NULL;
@@ -131,6 +159,22 @@ bool store_open(struct store *store)
     bool good = open_database(store);
     pthread_rwlock_unlock(&store->lock);
     return good;
+}
+
+/* The classes of RocksDB's errors stand at their beginning. */
+static bool error_begins(const struct store *store, const char *name)
+{
+    return strncmp(store->error, name, strlen(name)) == 0;
+}
+
+bool store_may_open_later(const struct store *store)
+{
+    return error_begins(store, "IO error");
+}
+
+bool store_is_damaged(const struct store *store)
+{
+    return error_begins(store, "Corruption");
 }
 
 void store_close(struct store *store)
@@ -229,6 +273,14 @@ bool store_apply(struct store *store, const struct change *changes)
     return good;
 }
 
+void store_wake(struct store *store)
+{
+    pthread_rwlock_rdlock(&store->lock);
+    if (store->db != NULL)
+        rocksdb_cancel_all_background_work(store->db, 0);
+    pthread_rwlock_unlock(&store->lock);
+}
+
 bool store_set_aside(struct store *store, const struct place *place, struct slice sealed,
                      const struct ledger *now)
 {
@@ -247,30 +299,70 @@ bool store_set_aside(struct store *store, const struct place *place, struct slic
     return good;
 }
 
-void store_cursor_open(struct store *store, struct store_cursor *cursor)
+void store_cursor_start(struct store_cursor *cursor)
 {
     static const char first[] = {FIRST_KIND};
 
-    *cursor = (struct store_cursor){.store = store, .last.bytes = {FIRST_KIND}};
-    cursor->iterator = rocksdb_create_iterator(store->db, store->reads);
+    cursor->positioned = false;
+    cursor->last = (struct place){.bytes = {FIRST_KIND}};
     rocksdb_iter_seek(cursor->iterator, first, sizeof(first));
 }
 
+void store_cursor_open(struct store *store, struct store_cursor *cursor)
+{
+    *cursor = (struct store_cursor){.store = store};
+    cursor->iterator = rocksdb_create_iterator(store->db, store->reads);
+    store_cursor_start(cursor);
+}
+
+bool store_cursor_sealed_ledger(struct store_cursor *cursor, struct place *place,
+                                struct slice *sealed)
+{
+    size_t len;
+
+    *place = ledger_place(cursor->store);
+    rocksdb_iter_seek(cursor->iterator, (const char *)place->bytes, PLACE_SIZE);
+    if (!rocksdb_iter_valid(cursor->iterator))
+        return false;
+    const char *key = rocksdb_iter_key(cursor->iterator, &len);
+    if (len != PLACE_SIZE || memcmp(key, place->bytes, PLACE_SIZE) != 0)
+        return false;
+    const char *value = rocksdb_iter_value(cursor->iterator, &len);
+    *sealed = slice_of(value, len);
+    return true;
+}
+
+bool store_cursor_ledger(struct store_cursor *cursor, struct ledger *ledger)
+{
+    struct place place;
+    struct slice sealed;
+
+    bool found = store_cursor_sealed_ledger(cursor, &place, &sealed) &&
+                 ledger_open(cursor->store, sealed, ledger);
+    store_cursor_start(cursor);
+    return found;
+}
+
 /* Steps over a damaged range: places are hashes, so the next two bytes of hash skip 1/65536 of a
- * kind. False when there is nothing behind it. */
+ * kind. The more there is to skip the longer the steps. False when there is nothing behind it. */
 static bool skip_damage(struct store_cursor *cursor)
 {
+    enum { STEPS_OF_A_LENGTH = 256, STEPS_HOPELESS = 1024 };
     struct place *last = &cursor->last;
     char *error = NULL;
 
     rocksdb_iter_get_error(cursor->iterator, &error);
     if (!store_failed(cursor->store, error))
         return false;
-    cursor->unreadable++;
-    memset(last->bytes + 3, 0, PLACE_SIZE - 3);
-    for (int i = 2; i >= 0 && ++last->bytes[i] == 0; i--)
-        continue;
-    if (last->bytes[0] == ASIDE_KIND)
+    cursor->unreadable += cursor->skips == 0;
+    cursor->hopeless |= cursor->skips > STEPS_HOPELESS;
+    uint32_t step = UINT32_C(1) << cursor->skips++ / STEPS_OF_A_LENGTH;
+    uint32_t prefix =
+        (uint32_t)last->bytes[0] << 16 | (uint32_t)last->bytes[1] << 8 | last->bytes[2];
+    prefix += step;
+    *last =
+        (struct place){.bytes = {(uint8_t)(prefix >> 16), (uint8_t)(prefix >> 8), (uint8_t)prefix}};
+    if (prefix >> 16 >= ASIDE_KIND)
         return false;
     rocksdb_iter_destroy(cursor->iterator);
     cursor->iterator = rocksdb_create_iterator(cursor->store->db, cursor->store->reads);
@@ -284,16 +376,24 @@ bool store_cursor_next(struct store_cursor *cursor, struct place *place, struct 
 
     if (cursor->positioned)
         rocksdb_iter_next(cursor->iterator);
-    while (!rocksdb_iter_valid(cursor->iterator)) {
-        if (!skip_damage(cursor))
+    for (;;) {
+        if (!rocksdb_iter_valid(cursor->iterator)) {
+            if (!skip_damage(cursor))
+                return false;
+            continue;
+        }
+        const char *key = rocksdb_iter_key(cursor->iterator, &len);
+        if (len > 0 && (uint8_t)key[0] == ASIDE_KIND)
             return false;
+        if (len == PLACE_SIZE) {
+            memcpy(place->bytes, key, PLACE_SIZE);
+            break;
+        }
+        cursor->foreign++;
+        rocksdb_iter_next(cursor->iterator);
     }
     cursor->positioned = true;
-    const char *key = rocksdb_iter_key(cursor->iterator, &len);
-    if (len > 0 && (uint8_t)key[0] == ASIDE_KIND)
-        return false;
-    memset(place, 0, sizeof(*place));
-    memcpy(place->bytes, key, len < PLACE_SIZE ? len : PLACE_SIZE);
+    cursor->skips = 0;
     cursor->last = *place;
     const char *value = rocksdb_iter_value(cursor->iterator, &len);
     *sealed = slice_of(value, len);

@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <rocksdb/c.h>
 
+#define STORE_PATH "store"
+
 struct ledger {
     uint64_t commits;
     uint64_t records;
@@ -42,6 +44,8 @@ struct store {
     struct ledger ledger;
     bool ledger_found;
     char error[256]; /* what failed last */
+    bool mends;      /* damaged files may be put in order: store_on_damage serve */
+    bool suspect;    /* they have to be, before anything is written */
     /* Held for writing while db is opened or closed: a job reads beside the committer. */
     pthread_rwlock_t lock;
 };
@@ -52,11 +56,21 @@ void store_init(struct store *store, const struct keyring *keyring, uint64_t mem
 /* Opens or makes the database and reads the ledger. False with store->error. */
 bool store_open(struct store *store);
 
+/* Whether it was the disk that refused, which may let it open the next time. */
+bool store_may_open_later(const struct store *store);
+
+/* Whether what failed last was for damaged files. */
+bool store_is_damaged(const struct store *store);
+
 void store_close(struct store *store);
 
 /* Applies the list of changes and the new ledger as one transaction, on disk when it returns true.
  * False with store->error: nothing was applied, and the store must be opened again. */
 bool store_apply(struct store *store, const struct change *changes);
+
+/* Lets a store_apply() that waits for room on the disk return false; the store must be opened
+ * again. From another thread. */
+void store_wake(struct store *store);
 
 /* Reads all records in the order of their places, for a load. */
 struct store_cursor {
@@ -65,9 +79,23 @@ struct store_cursor {
     struct place last;   /* the record that was given last */
     bool positioned;     /* `last` is one */
     uint64_t unreadable; /* ranges that the file system or RocksDB could not give back */
+    bool hopeless;       /* ... and they are large */
+    unsigned skips;      /* one after the other */
+    uint64_t foreign;    /* entries under names that no record has; they are not looked at */
 };
 
 void store_cursor_open(struct store *store, struct store_cursor *cursor);
+
+/* The ledger as it was when the cursor was opened. False: it is missing or altered. */
+bool store_cursor_ledger(struct store_cursor *cursor, struct ledger *ledger);
+
+/* Takes the cursor to the first record again. */
+void store_cursor_start(struct store_cursor *cursor);
+
+/* The ledger as it is in the database; valid until the cursor moves. False: there is none. Leaves
+ * the cursor away from the records. */
+bool store_cursor_sealed_ledger(struct store_cursor *cursor, struct place *place,
+                                struct slice *sealed);
 
 /* The next record; place and sealed are valid until the next call. False at the end. */
 bool store_cursor_next(struct store_cursor *cursor, struct place *place, struct slice *sealed);
@@ -76,6 +104,11 @@ void store_cursor_close(struct store_cursor *cursor);
 /* Adds or takes away one record's element. */
 void ledger_add(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 8]);
 void ledger_remove(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 8]);
+
+/* Says in words how the records that were found differ from those that the ledger knows; damaged
+ * ones are not among those found. False: they do not. */
+bool ledger_differs(const struct ledger *kept, const struct ledger *found, uint64_t damaged,
+                    char *text, size_t size);
 
 /* Moves a record out of the way, with its damage, for someone to look at; it is not loaded again.
  * Replaces the ledger by `now` in the same transaction; a NULL place only does that. */

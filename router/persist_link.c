@@ -237,7 +237,7 @@ static bool on_pr_stalled(struct router *r, const struct pr_stalled *m)
     struct persist_link *p = link_of(r);
 
     if (!p->stalled)
-        log_error("the store takes no changes: %s; acknowledgements wait", strerror((int)m->error));
+        log_error("the store takes no changes: %.*s; acknowledgements wait", SLICE_ARGS(m->reason));
     p->stalled = true;
     return true;
 }

@@ -1,6 +1,7 @@
 /* The sealed store: what it keeps, what it hides, and which tampering it notices. */
 #include "persistd/committer.h"
 #include "persistd/load.h"
+#include "persistd/mend.h"
 #include "persistd/rollback_guard.h"
 #include "persistd/store.h"
 
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static char directory[] = "/tmp/bulkhead-store-XXXXXX";
@@ -290,6 +292,25 @@ Test(store, a_record_of_another_store_is_noticed)
     expect_load("b=2 ", 1, "from another store");
 }
 
+Test(store, an_older_version_under_a_longer_name_is_not_served)
+{
+    char name[PLACE_SIZE + 1] = {0};
+    struct place a = place_of("a");
+    rocksdb_writeoptions_t *options = rocksdb_writeoptions_create();
+    char *error = NULL;
+    size_t len;
+
+    apply("a", "1");
+    char *old = sealed_of(&a, &len);
+    apply("a", "2");
+    memcpy(name, a.bytes, PLACE_SIZE);
+    rocksdb_put(store.db, options, name, sizeof(name), old, len, &error);
+    cr_assert_null(error);
+    expect_load("a=2 ", 0, "1 entries under names that no record has");
+    rocksdb_writeoptions_destroy(options);
+    rocksdb_free(old);
+}
+
 Test(store, refusing_damage_changes_nothing)
 {
     char text[512];
@@ -352,6 +373,58 @@ static void on_progress(struct ev_loop *loop, ev_async *watcher, int revents)
     (void)watcher;
     (void)revents;
     progressed = true;
+}
+
+static void no_progress(struct ev_loop *loop, ev_async *watcher, int revents)
+{
+    (void)loop;
+    (void)watcher;
+    (void)revents;
+}
+
+static bool wait_for_commit(struct committer *c, uint64_t wanted)
+{
+    struct timespec pause = {.tv_nsec = 5000000};
+    bool done = false;
+
+    for (int i = 0; i < 4000 && !done; i++) {
+        pthread_mutex_lock(&c->lock);
+        done = c->committed >= wanted;
+        pthread_mutex_unlock(&c->lock);
+        nanosleep(&pause, NULL);
+    }
+    return done;
+}
+
+Test(committer, puts_files_in_order_that_are_damaged_while_it_runs, .init = begin, .fini = end,
+     .timeout = 60)
+{
+    struct committer committer;
+    ev_async progress;
+    struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+
+    apply("a", "1");
+    apply("b", "2");
+    rocksdb_compact_range(store.db, NULL, 0, NULL, 0);
+    store_close(&store);
+    cr_assert_eq(system("for f in store/*.sst; do printf x | dd of=$f bs=1 seek=60 conv=notrunc "
+                        "status=none; done"),
+                 0);
+    store.mends = true;
+    cr_assert(store_open(&store), "%s", store.error);
+    ev_async_init(&progress, no_progress);
+    ev_async_start(loop, &progress);
+    committer_start(&committer, &store, loop, &progress, 0);
+    struct change *change = make_change("a", "3");
+    uint64_t last = change->number;
+    committer_submit(&committer, change);
+    committer_wake(&committer);
+    cr_assert(wait_for_commit(&committer, last), "%s", committer.error);
+    cr_assert_not_null(strstr(committer.error, "Corruption"), "%s", committer.error);
+    committer_stop(&committer);
+    ev_loop_destroy(loop);
+    cr_assert(store_open(&store), "%s", store.error);
+    cr_assert(mend_is_readable(&store), "%s", store.error);
 }
 
 Test(committer, commits_in_groups_and_says_how_far, .init = begin, .fini = end, .timeout = 60)
