@@ -99,6 +99,18 @@ static uint8_t check_policy(struct router *r, const struct connection *c,
     return reason;
 }
 
+/* Whether the connection would be written down, so that a client that comes and goes makes the log
+ * of a store that stands still longer and longer. */
+static bool leaves_records(const struct router *r, const struct wr_connect *m,
+                           const struct principal *principal)
+{
+    const struct session *session = session_find(&r->sessions, principal, m->client_id);
+    bool durable =
+        m->version == MQTT_5 ? m->session_expiry != 0 : (m->flags & CONNECT_CLEAN_START) == 0;
+
+    return durable || (m->flags & CONNECT_WILL) != 0 || (session != NULL && session->stored);
+}
+
 uint8_t connect_check(struct router *r, const struct connection *c, const struct wr_connect *m,
                       struct principal *principal)
 {
@@ -106,6 +118,8 @@ uint8_t connect_check(struct router *r, const struct connection *c, const struct
 
     if (r->draining || !r->persist.loaded)
         return REASON_SERVER_UNAVAILABLE;
+    if (persist_is_flooded(&r->persist) && leaves_records(r, m, principal))
+        return REASON_SERVER_BUSY;
     if (listener->max_connections != 0 && listener->connections >= listener->max_connections &&
         is_one_more(r, m, principal))
         return REASON_QUOTA_EXCEEDED;

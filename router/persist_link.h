@@ -69,6 +69,13 @@ static inline bool persist_is_full(const struct persist_link *p)
     return change_log_bytes(&p->log) > p->backlog_bytes;
 }
 
+/* True when what cannot be held back has made the log twice as long: then nothing that writes is
+ * taken on at all. */
+static inline bool persist_is_flooded(const struct persist_link *p)
+{
+    return change_log_bytes(&p->log) > 2 * p->backlog_bytes;
+}
+
 /* Has the worker stop to read a client whose messages would make the log still longer, until there
  * is room. */
 void persist_hold(struct router *r, struct connection *c);

@@ -15,7 +15,8 @@ static uint8_t retain(struct router *r, struct publication *p)
             record_retained_delete(r, p->topic);
         return 0;
     }
-    if (persist_is_full(&r->persist) || !limits_allow_retained(r, p))
+    /* Of QoS 1 and 2 only what cannot be refused comes here: it is bounded, and not to be lost. */
+    if ((p->qos == 0 && persist_is_full(&r->persist)) || !limits_allow_retained(r, p))
         return REASON_QUOTA_EXCEEDED;
     struct message *message = publication_message(r, p);
     retained_set(&r->retained, message);

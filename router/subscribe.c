@@ -77,8 +77,11 @@ static uint8_t subscribe(struct router *r, struct connection *c, const struct wa
         audit_topic(r, session, AUDIT_SUBSCRIBE_DENIED, POLICY_SUBSCRIBE, filter);
         return reason;
     }
-    if (subscriptions_find(&r->subscriptions, &session->subscriber, filter) == NULL &&
-        (!limits_allow_subscription(r, session) || persist_is_full(&r->persist)))
+    bool is_new = subscriptions_find(&r->subscriptions, &session->subscriber, filter) == NULL;
+    if (is_new && !limits_allow_subscription(r, session))
+        return REASON_QUOTA_EXCEEDED;
+    if (session->stored &&
+        (is_new ? persist_is_full(&r->persist) : persist_is_flooded(&r->persist)))
         return REASON_QUOTA_EXCEEDED;
     if (options.qos > limits_qos(r, c))
         options.qos = limits_qos(r, c);

@@ -289,6 +289,61 @@ Test(router_store, backlog_is_bounded)
     fixture_close(&f);
 }
 
+/* Clients of before MQTT 5 cannot be told that too much waits: what they publish before they are
+ * held is kept, retained messages too, and acknowledged only then. */
+Test(router_store, what_cannot_be_refused_is_kept)
+{
+    enum { PAYLOAD = 100000 };
+    static char payload[PAYLOAD + 1];
+
+    memset(payload, 'x', PAYLOAD);
+    fixture_open(&f, NULL);
+    struct client old = {.worker = WORKER, .handle = 9, .id = "old", .version = MQTT_311};
+    client_connect(&f, &old);
+    f.commits = false;
+    uint16_t sent = 0;
+    while (!persist_is_full(&f.r.persist))
+        client_publish(&f, &old, "t", payload, 1 | PUBLISH_RETAIN, ++sent);
+    client_publish(&f, &old, "last", "kept", 1 | PUBLISH_RETAIN, ++sent);
+    struct slice body;
+    for (uint16_t type; (type = peer_next(WORKER, &body)) != 0;)
+        cr_assert_eq(type, RW_HOLD);
+    fixture_commit(&f);
+    for (uint16_t i = 1; i <= sent; i++)
+        cr_assert(client_heard_ack(&old, MQTT_PUBACK, i, 0));
+    struct message *kept = retained_get(&f.r.retained, slice_text("last"));
+    cr_assert(kept != NULL && slice_is(message_payload(kept), "kept"));
+    fixture_close(&f);
+}
+
+/* Who comes and goes, or subscribes again and again, cannot make the log longer without end. */
+Test(router_store, comings_and_goings_are_bounded_too)
+{
+    static char name[5000];
+    struct client guest = {.worker = OTHER, .id = name, .session_expiry = 100, .version = MQTT_5};
+    struct client light = {
+        .worker = WORKER, .handle = handle_of(2, 1), .id = "light", .version = MQTT_5};
+    struct rw_connack connack;
+    unsigned turns = 0;
+
+    memset(name, 'n', sizeof(name) - 1);
+    fixture_open(&f, NULL);
+    f.commits = false;
+    while (!persist_is_flooded(&f.r.persist)) {
+        guest.handle = handle_of(1, ++turns);
+        client_connect(&f, &guest);
+        client_vanish(&f, &guest);
+        cr_assert_lt(turns, 10000u);
+    }
+    guest.handle = handle_of(1, ++turns);
+    client_say_connect(&f, &guest);
+    cr_assert(PEER_HEARD(OTHER, RW_CONNACK, rw_connack, &connack));
+    cr_assert_eq(connack.reason, REASON_SERVER_BUSY);
+    client_connect(&f, &light);
+    cr_assert_eq(client_subscribe(&f, &light, "t", 0), 0, "what is not kept is not refused");
+    fixture_close(&f);
+}
+
 /* Records that belong to nothing, are damaged, or are of a version that is not known. */
 Test(router_store, odd_records_do_no_harm)
 {
