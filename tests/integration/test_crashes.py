@@ -4,8 +4,8 @@ import pytest
 from lib import mqtt_packets as mqtt
 from lib.campaign import Campaign
 
-# Deaths come faster here than a sane broker's ever would.
-OPTIONS = "crash_limit 1000"
+# Deaths come faster here than a sane broker's ever would; and a queue that is full drops messages.
+OPTIONS = "crash_limit 1000\nmax_queued_messages 0\nmax_queued_bytes 0"
 
 
 def campaign(new_broker, kills, seed):

@@ -119,14 +119,21 @@ class Client:
         """The next packet whatever it is. Raises StreamClosed or TimeoutError."""
         end = time.monotonic() + timeout
         while True:
-            found = mqtt.split(self.buffer)
-            if found:
-                first, body, size = found
-                del self.buffer[:size]
-                packet = mqtt.decode(first, body, self.version)
-                self.trace.append(f"< {packet}")
+            packet = self.buffered_packet()
+            if packet:
                 return packet
             self.buffer += self.transport.receive(end - time.monotonic())
+
+    def buffered_packet(self):
+        """The next packet of those that were read already; None when there is no whole one."""
+        found = mqtt.split(self.buffer)
+        if not found:
+            return None
+        first, body, size = found
+        del self.buffer[:size]
+        packet = mqtt.decode(first, body, self.version)
+        self.trace.append(f"< {packet}")
+        return packet
 
     def expect(self, kind, timeout=TIMEOUT, **fields):
         """The next packet, which must be of this kind with these fields."""
