@@ -32,6 +32,8 @@ static bool on_mc_sandbox(struct child *child, const struct mc_sandbox *m)
     memcpy(child->chroot_path, m->chroot_dir.data, m->chroot_dir.len);
     child->chroot_path[m->chroot_dir.len] = '\0';
     child->sandbox.chroot_dir = slice_text(child->chroot_path);
+    if (BULKHEAD_SECCOMP && m->debug)
+        sandbox_name_violations(role_name(child->role));
     return true;
 }
 

@@ -73,4 +73,8 @@ bool sandbox_load_filter(const struct sandbox_filter *filter, bool debug_violati
 /* The name of a system call of this machine, or "unknown". */
 const char *sandbox_syscall_name(int number);
 
+/* Debug only: from now on a violation of any filter names the call on standard error. The filter of
+ * the master is in force in its children long before theirs. */
+void sandbox_name_violations(const char *process);
+
 #endif

@@ -82,7 +82,7 @@ static void on_violation(int number, siginfo_t *info, void *context)
     _exit(128 + SIGSYS);
 }
 
-static void catch_violations(const char *process)
+void sandbox_name_violations(const char *process)
 {
     struct sigaction action = {.sa_sigaction = on_violation, .sa_flags = SA_SIGINFO};
 
@@ -104,7 +104,7 @@ bool sandbox_load_filter(const struct sandbox_filter *filter, bool debug_violati
     if (!BULKHEAD_SECCOMP)
         return false;
     if (debug_violations)
-        catch_violations(filter->process);
+        sandbox_name_violations(filter->process);
     SANDBOX_STEP(
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0,
         "load the system-call filter");
