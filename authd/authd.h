@@ -6,6 +6,7 @@
 #include "authd/cache.h"
 #include "authd/hasher.h"
 #include "authd/throttle.h"
+#include "authd/tokens.h"
 #include "authd/users.h"
 
 #include "common/channel.h"
@@ -25,17 +26,19 @@ struct worker_link {
 
 struct authd {
     struct child child;
-    struct mc_authd_setup setup;
+    struct mc_authd_setup setup; /* numbers only */
     uint32_t listener_flags[LISTENERS_MAX];
     struct channel router;
     struct worker_link workers[WORKERS_MAX];
 
     struct users *users;     /* NULL: no password file */
     struct users *new_users; /* parsed by a reload that has not ended */
+    struct tokens tokens;
     char reload_error[TEXT_MAX];
 
     struct credential_cache cache;
     struct throttle throttle;
+    struct throttle token_rate; /* signatures a second */
     struct hasher hasher;
     ev_async hashed;
     struct keyed_table pending; /* struct pending_check by worker and connection */
@@ -44,6 +47,9 @@ struct authd {
 
 /* Prepares the checks: the cache, the throttle, and the helpers when there are passwords. */
 void check_start(struct authd *authd);
+
+/* Tells the router which keys' tokens are good; who was let in by another one has to go. */
+void announce_token_keys(struct authd *authd);
 
 /* Decides one credential and sends the verdict to the router, at once or later. False: the worker
  * broke the protocol. */

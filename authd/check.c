@@ -1,6 +1,8 @@
-/* The decision on one credential, in this order: does it need proof at all, was it proven a short
- * while ago, must this address or user wait after failures, is there room for one more slow hash,
- * and then the hash itself, on a helper. An unknown user goes the same way as a known one. */
+/* The decision on one credential. A token, where one is wanted, is verified at once: that is cheap
+ * and cannot be guessed; only refusals wait. A password goes this way: does it need proof at all,
+ * was it proven a short while ago, must this address or user wait after failures, is there room for
+ * one more slow hash, and then the hash itself, on a helper. An unknown user goes the same way as a
+ * known one. */
 #include "authd/authd.h"
 
 #include "common/log.h"
@@ -9,11 +11,16 @@
 
 #include <jansson.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { PENDING_MAX = 16384, PENDING_BYTES_MAX = 32 * 1024 * 1024 };
+enum {
+    PENDING_MAX = 16384,
+    PENDING_BYTES_MAX = 32 * 1024 * 1024,
+    TOKENS_A_SECOND = 2000, /* a signature takes some 50 us, 4096 bits of RSA the double */
+};
 
-/* A check that waits: for its delay, then for a helper. */
+/* A check that waits: for its delay, then for a helper. Or a refusal that waits for its delay. */
 struct pending_check {
     struct hash_job job; /* first: a finished job is its check */
     struct keyed_node node;
@@ -23,11 +30,17 @@ struct pending_check {
     uint16_t worker;
     bool hashing;
     bool forgotten;       /* no verdict is wanted */
+    uint8_t refusal;      /* 0: it is a password, to be checked */
     bool address_is_real; /* and not that of a proxy */
     char address[ADDRESS_TEXT_MAX + 1];
     struct slice user;
     uint8_t bytes[]; /* user name, then password */
 };
+
+static bool router_listens(const struct authd *authd)
+{
+    return authd->router.loop != NULL && channel_is_open(&authd->router);
+}
 
 static void send_verdict(struct authd *authd, uint16_t worker, uint64_t conn, uint8_t reason,
                          uint8_t flags, struct slice principal)
@@ -35,7 +48,7 @@ static void send_verdict(struct authd *authd, uint16_t worker, uint64_t conn, ui
     struct ar_verdict verdict = {
         .worker = worker, .conn = conn, .reason = reason, .flags = flags, .principal = principal};
 
-    if (authd->router.loop != NULL && channel_is_open(&authd->router))
+    if (router_listens(authd))
         ar_verdict_encode(&authd->router.out, &verdict);
 }
 
@@ -72,17 +85,31 @@ static void pending_free(struct pending_check *check)
     free(check);
 }
 
-static void audit_failure(struct authd *authd, const struct pending_check *check)
+/* user without data: the client gave none. reason is a text of ours. */
+static void audit_failure(struct authd *authd, struct slice user, const char *address,
+                          const char *reason)
 {
-    json_t *event = json_pack("{s:s, s:s%, s:s, s:s}", "event", "authentication_failed", "user",
-                              (const char *)check->user.data, (size_t)check->user.len, "address",
-                              check->address, "reason", "bad user name or password");
+    json_t *name =
+        user.data == NULL ? json_null() : json_stringn((const char *)user.data, user.len);
+    json_t *event = json_pack("{s:s, s:o, s:s, s:s}", "event", "authentication_failed", "user",
+                              name, "address", address, "reason", reason);
     char *text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
 
     if (text != NULL && strlen(text) <= CONTROL_ARGUMENT_MAX)
         child_audit(&authd->child, text);
     free(text);
     json_decref(event);
+}
+
+/* address: NULL when it is only a proxy's. */
+static void note_failure(struct authd *authd, struct slice user, const char *address)
+{
+    double now = ev_now(authd->child.loop);
+
+    if (user.data != NULL)
+        throttle_failed(&authd->throttle, now, THROTTLE_USER, user);
+    if (address != NULL)
+        throttle_failed(&authd->throttle, now, THROTTLE_ADDRESS, slice_text(address));
 }
 
 /* The helper has spoken. */
@@ -98,10 +125,8 @@ static void finish(struct pending_check *check)
         if (!check->forgotten)
             send_verdict(authd, check->worker, check->conn, REASON_SUCCESS, 0, check->user);
     } else {
-        throttle_failed(&authd->throttle, now, THROTTLE_USER, check->user);
-        if (check->address_is_real)
-            throttle_failed(&authd->throttle, now, THROTTLE_ADDRESS, slice_text(check->address));
-        audit_failure(authd, check);
+        note_failure(authd, check->user, check->address_is_real ? check->address : NULL);
+        audit_failure(authd, check->user, check->address, "bad user name or password");
         if (!check->forgotten)
             send_verdict(authd, check->worker, check->conn, REASON_BAD_CREDENTIALS, 0,
                          slice_of(NULL, 0));
@@ -142,16 +167,33 @@ static void start_hash(struct pending_check *check)
 
 static void on_delay_over(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
+    struct pending_check *check = watcher->data;
     (void)loop;
     (void)revents;
-    start_hash(watcher->data);
+
+    if (check->refusal == 0) {
+        start_hash(check);
+        return;
+    }
+    send_verdict(check->authd, check->worker, check->conn, check->refusal, 0, slice_of(NULL, 0));
+    pending_free(check);
+}
+
+/* Whether the address is the client's own, and not that of a proxy. */
+static bool address_is_real(const struct authd *authd, const struct wa_check *m)
+{
+    bool behind_proxy = (authd->listener_flags[m->listener] &
+                         (LISTENER_TRUST_HEADERS | LISTENER_PROXY_PROTOCOL)) != 0;
+
+    return m->address.len > 0 && (!behind_proxy || (m->flags & CREDENTIAL_PROXIED) != 0);
 }
 
 /* Keeps what the check needs; NULL when there is no room. */
-static struct pending_check *pending_new(struct worker_link *worker, const struct wa_check *m)
+static struct pending_check *pending_new(struct worker_link *worker, const struct wa_check *m,
+                                         struct slice password)
 {
     struct authd *authd = worker->authd;
-    size_t size = sizeof(struct pending_check) + m->user_name.len + m->password.len;
+    size_t size = sizeof(struct pending_check) + m->user_name.len + password.len;
 
     if (authd->pending.count >= PENDING_MAX || authd->pending_bytes + size > PENDING_BYTES_MAX)
         return NULL;
@@ -160,16 +202,15 @@ static struct pending_check *pending_new(struct worker_link *worker, const struc
     check->authd = authd;
     check->conn = m->conn;
     check->worker = worker->index;
-    memcpy(check->bytes, m->user_name.data, m->user_name.len);
-    memcpy(check->bytes + m->user_name.len, m->password.data, m->password.len);
+    if (m->user_name.len > 0)
+        memcpy(check->bytes, m->user_name.data, m->user_name.len);
+    if (password.len > 0)
+        memcpy(check->bytes + m->user_name.len, password.data, password.len);
     check->user = slice_of(check->bytes, m->user_name.len);
     check->job.password = check->bytes + m->user_name.len;
-    check->job.password_len = m->password.len;
+    check->job.password_len = password.len;
     memcpy(check->address, m->address.data, m->address.len);
-    bool behind_proxy = (authd->listener_flags[m->listener] &
-                         (LISTENER_TRUST_HEADERS | LISTENER_PROXY_PROTOCOL)) != 0;
-    check->address_is_real =
-        m->address.len > 0 && (!behind_proxy || (m->flags & CREDENTIAL_PROXIED) != 0);
+    check->address_is_real = address_is_real(authd, m);
     ev_timer_init(&check->delay, on_delay_over, 0, 0);
     check->delay.data = check;
     keyed_table_insert(&authd->pending, &check->node, pending_hash(check->worker, check->conn));
@@ -200,7 +241,7 @@ static void check_password(struct worker_link *worker, const struct wa_check *m)
         send_verdict(authd, worker->index, m->conn, REASON_SUCCESS, 0, m->user_name);
         return;
     }
-    struct pending_check *check = pending_new(worker, m);
+    struct pending_check *check = pending_new(worker, m, m->password);
     if (check == NULL) {
         send_verdict(authd, worker->index, m->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
         return;
@@ -214,15 +255,94 @@ static void check_password(struct worker_link *worker, const struct wa_check *m)
     }
 }
 
-bool check_credential(struct worker_link *worker, const struct wa_check *m)
+/* --- tokens --- */
+
+/* Refuses, after the delay that this address and user have earned before, and has them earn more.
+ */
+static void refuse_token(struct worker_link *worker, const struct wa_check *m, uint8_t reason,
+                         const char *why)
+{
+    struct authd *authd = worker->authd;
+    bool named = (m->flags & CREDENTIAL_USER_NAME) != 0;
+    struct pending_check *check = pending_new(worker, m, slice_of(NULL, 0));
+    char text[128];
+
+    if (check == NULL) {
+        send_verdict(authd, worker->index, m->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+        return;
+    }
+    struct slice user = named ? check->user : slice_of(NULL, 0);
+    double delay = delay_for(authd, check);
+    note_failure(authd, user, check->address_is_real ? check->address : NULL);
+    snprintf(text, sizeof(text), "token: %s", why);
+    audit_failure(authd, user, check->address, text);
+    check->refusal = reason;
+    ev_timer_set(&check->delay, delay, 0);
+    ev_timer_start(authd->child.loop, &check->delay);
+}
+
+static void check_token(struct worker_link *worker, const struct wa_check *m, enum token_kind kind,
+                        struct slice token, uint8_t refusal)
+{
+    struct authd *authd = worker->authd;
+    double now = ev_now(authd->child.loop);
+    struct token_identity who;
+
+    if (!throttle_admit(&authd->token_rate, now)) {
+        send_verdict(authd, worker->index, m->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+        return;
+    }
+    const char *wrong = tokens_verify(&authd->tokens, kind, token, now, &who);
+    if (wrong == NULL && (m->flags & CREDENTIAL_USER_NAME) != 0 &&
+        !slice_equal(m->user_name, who.user))
+        wrong = "the user name is not the one in it";
+    if (wrong != NULL) {
+        refuse_token(worker, m, refusal, wrong);
+    } else if (router_listens(authd)) {
+        struct ar_verdict verdict = {.worker = worker->index,
+                                     .conn = m->conn,
+                                     .principal = who.user,
+                                     .expires_at = who.expires_at,
+                                     .token_key = who.key};
+        ar_verdict_encode(&authd->router.out, &verdict);
+    }
+    token_identity_free(&who);
+}
+
+/* Where Access tokens are wanted nothing else counts. */
+static void check_access(struct worker_link *worker, const struct wa_check *m)
+{
+    if ((m->flags & CREDENTIAL_ACCESS_TOKEN) == 0)
+        refuse_token(worker, m, REASON_NOT_AUTHORIZED, "there is none");
+    else
+        check_token(worker, m, TOKEN_ACCESS, m->access_token, REASON_NOT_AUTHORIZED);
+}
+
+/* With a password file too, the form says which of the two a password is. */
+static bool password_is_token(const struct authd *authd, const struct wa_check *m)
+{
+    return tokens_wanted(&authd->tokens, TOKEN_PASSWORD) && (m->flags & CREDENTIAL_PASSWORD) != 0 &&
+           (authd->users == NULL || jwt_looks_like_one(m->password));
+}
+
+void announce_token_keys(struct authd *authd)
+{
+    uint8_t names[TOKEN_KEYS_MAX * 8];
+    struct ar_token_keys m = {.keys = slice_of(names, tokens_key_names(&authd->tokens, names))};
+
+    if (router_listens(authd))
+        ar_token_keys_encode(&authd->router.out, &m);
+}
+
+/* --- any credential --- */
+
+static void check_name(struct worker_link *worker, const struct wa_check *m)
 {
     struct authd *authd = worker->authd;
     bool named = (m->flags & CREDENTIAL_USER_NAME) != 0;
     bool anonymous_allowed = authd->setup.allow_anonymous &&
                              (authd->listener_flags[m->listener] & LISTENER_ALLOW_ANONYMOUS) != 0;
 
-    if (pending_find(authd, worker->index, m->conn) != NULL)
-        return false;
     if (!named && anonymous_allowed)
         send_verdict(authd, worker->index, m->conn, REASON_SUCCESS, VERDICT_ANONYMOUS,
                      slice_of(NULL, 0));
@@ -234,6 +354,20 @@ bool check_credential(struct worker_link *worker, const struct wa_check *m)
         send_verdict(authd, worker->index, m->conn, REASON_SUCCESS, VERDICT_CLAIMED, m->user_name);
     else
         send_verdict(authd, worker->index, m->conn, REASON_BAD_CREDENTIALS, 0, slice_of(NULL, 0));
+}
+
+bool check_credential(struct worker_link *worker, const struct wa_check *m)
+{
+    struct authd *authd = worker->authd;
+
+    if (pending_find(authd, worker->index, m->conn) != NULL)
+        return false;
+    if ((authd->listener_flags[m->listener] & LISTENER_ACCESS_TOKEN) != 0)
+        check_access(worker, m);
+    else if (password_is_token(authd, m))
+        check_token(worker, m, TOKEN_PASSWORD, m->password, REASON_BAD_CREDENTIALS);
+    else
+        check_name(worker, m);
     return true;
 }
 
@@ -274,6 +408,7 @@ void check_start(struct authd *authd)
     cache_init(&authd->cache, setup->cache_s);
     throttle_init(&authd->throttle, setup->failure_delay_ms / 1000.0, setup->hash_rate,
                   ev_now(authd->child.loop));
+    throttle_init(&authd->token_rate, 0, TOKENS_A_SECOND, ev_now(authd->child.loop));
     ev_async_init(&authd->hashed, on_hashed);
     authd->hashed.data = authd;
     ev_async_start(authd->child.loop, &authd->hashed);
@@ -287,7 +422,7 @@ static void revoke_user(struct authd *authd, struct slice name, bool removed)
 
     log_notice("user '%.*s' %s: its connections end", SLICE_ARGS(name),
                removed ? "was removed" : "has a new password");
-    if (authd->router.loop != NULL && channel_is_open(&authd->router))
+    if (router_listens(authd))
         ar_revoke_encode(&authd->router.out, &m);
 }
 

@@ -32,7 +32,17 @@ static bool on_wa_forget(struct worker_link *worker, const struct wa_forget *m)
     return true;
 }
 
-MESSAGE_DISPATCH(on_worker_message, struct worker_link, WORKER_TO_AUTHD)
+MESSAGE_DISPATCH(handle_worker_message, struct worker_link, WORKER_TO_AUTHD)
+
+/* The buffer is ours, and need not keep a password or token. */
+static bool on_worker_message(void *worker, unsigned state, uint16_t type, struct slice body)
+{
+    bool good = handle_worker_message(worker, state, type, body);
+
+    if (channel_is_open(&((struct worker_link *)worker)->channel) && body.len > 0)
+        explicit_bzero((void *)(uintptr_t)body.data, body.len);
+    return good;
+}
 
 static bool on_router_message(void *opaque, unsigned state, uint16_t type, struct slice body)
 {
@@ -74,7 +84,9 @@ static const struct channel_handlers router_handlers = {
 static bool take_setup(void *context, const struct mc_authd_setup *m)
 {
     struct authd *a = context;
-    a->setup = *m;
+
+    a->setup = *m; /* of which the texts are gone when the message is */
+    tokens_configure(&a->tokens, m);
     return true;
 }
 
@@ -112,22 +124,38 @@ static void take_new_users(struct authd *a)
     log_info("%zu users in the password file", a->users->table.count);
 }
 
+/* Reads one file into the shadow; false with reload_error. */
+static bool load_file(struct authd *a, const struct mc_file *m, int fd)
+{
+    char why[TEXT_MAX] = "";
+
+    if (m->kind == FILE_PASSWORD)
+        return load_users(a, m->name, fd);
+    enum token_kind kind = m->kind == FILE_JWKS ? TOKEN_ACCESS : TOKEN_PASSWORD;
+    if (tokens_load(&a->tokens, kind, m->name, fd, why, sizeof(why)))
+        return true;
+    memcpy(a->reload_error, why, sizeof(why));
+    return false;
+}
+
 static bool take_file(void *context, const struct mc_file *m, int fd)
 {
     struct authd *a = context;
 
-    if (fd < 0 || m->kind != FILE_PASSWORD) {
-        if (fd >= 0)
-            close(fd);
-        return fd >= 0 && m->kind == FILE_JWKS;
+    if (fd < 0)
+        return false;
+    if (m->kind != FILE_PASSWORD && m->kind != FILE_JWKS && m->kind != FILE_JWT_JWKS) {
+        close(fd);
+        return false;
     }
-    bool good = load_users(a, m->name, fd);
+    bool good = load_file(a, m, fd);
     close(fd);
     if (a->child.started)
         return true; /* a reload: MC_RELOAD asks how it went */
     if (!good)
         log_fatal("%s", a->reload_error);
     take_new_users(a);
+    tokens_commit(&a->tokens);
     return true;
 }
 
@@ -149,7 +177,10 @@ static bool take_reload_end(void *context, const struct mc_reload_end *m)
     a->reload_error[0] = '\0';
     if (m->commit) {
         take_new_users(a);
+        tokens_commit(&a->tokens);
+        announce_token_keys(a);
     } else {
+        tokens_forget(&a->tokens);
         users_free(a->new_users);
         a->new_users = NULL;
     }
@@ -171,6 +202,7 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
     }
     if (m->role == ROLE_ROUTER) {
         channel_open(channel, a->child.loop, fd, LINK_HIGH, &router_handlers, a);
+        announce_token_keys(a);
         resume_workers(a);
     } else {
         worker->authd = a;
@@ -214,6 +246,7 @@ int main(void)
 
     json_object_seed(0); /* opens /dev/urandom, which the first event would be too late for */
     password_prepare();
+    jwt_prepare();
     keyed_table_init(&authd.pending);
     child_begin(&authd.child, ROLE_AUTHD, &handlers, &authd);
     child_confine(&authd.child, &needs);

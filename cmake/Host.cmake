@@ -6,6 +6,8 @@ set(HOST ${CMAKE_SOURCE_DIR}/compose/host)
 # configuration is in /etc, else in the tree itself. What the operator has edited is left alone.
 install(CODE "set(HOST \"${HOST}\")")
 install(SCRIPT ${HOST}/install.cmake)
+install(FILES ${HOST}/bulkhead-keys@.timer DESTINATION lib/systemd/system)
+install(PROGRAMS ${HOST}/fetch-keys.sh DESTINATION libexec/bulkhead RENAME fetch-keys)
 install(FILES ${HOST}/sysusers.conf DESTINATION lib/sysusers.d RENAME bulkhead.conf)
 install(FILES ${HOST}/tmpfiles.conf DESTINATION lib/tmpfiles.d RENAME bulkhead.conf)
 install(FILES ${HOST}/tcp.conf LICENSE SECURITY.md DESTINATION share/doc/bulkhead)
@@ -37,6 +39,8 @@ set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # loaded by name, so no tool sees it
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libwebsockets-evlib-ev")
+# for fetch-keys alone
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "curl, ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${HOST}/postinst ${HOST}/prerm ${HOST}/conffiles)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 include(CPack)

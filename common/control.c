@@ -128,6 +128,9 @@ bool control_receive(struct control *c)
     struct frame_header header;
 
     ssize_t got = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    /* said once when the peer ended with something unread; what it said before is still there */
+    if (got < 0 && errno == ECONNRESET)
+        got = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (got <= 0) {

@@ -8,6 +8,7 @@
 #define ADDRESS_TEXT_MAX           64u /* an IPv6 address and a port, or a unix peer */
 #define CREDENTIAL_MAX             65535u
 #define ACCESS_TOKEN_MAX           16384u /* a JWT that came in an HTTP header */
+#define TOKEN_KEYS_MAX             64u    /* public keys of all token issuers together */
 #define NAME_MAX_BYTES             255u   /* of a file, listener or verb */
 #define TEXT_MAX                   4096u  /* of a log line or a reason */
 #define WORKERS_MAX                256u

@@ -32,13 +32,15 @@
 #define VERDICT_ANONYMOUS (1u << 0) /* no user name: principal is empty */
 #define VERDICT_CLAIMED   (1u << 1) /* the name was believed, not proven */
 
-/* reason: 0 (the client is `principal`) or the CONNACK code that refuses. */
+/* reason: 0 (the client is `principal`) or the CONNACK code that refuses. token_key names the key
+ * that proved it, see AR_TOKEN_KEYS; 0: it was no token. */
 #define FIELDS_ar_verdict(F)                                                                       \
     F(u16, worker, WORKERS_MAX - 1)                                                                \
     F(u64, conn, UINT64_MAX)                                                                       \
     F(u8, reason, UINT8_MAX)                                                                       \
     F(u8, flags, 3)                                                                                \
     F(u64, expires_at, UINT64_MAX) /* Unix seconds at which the connection must end; 0: never */   \
+    F(u64, token_key, UINT64_MAX)                                                                  \
     F(blob, principal, CREDENTIAL_MAX)
 
 /* A user was removed, or its credentials changed: end its connections; removed purges. */
@@ -46,9 +48,14 @@
     F(u8, removed, 1)                                                                              \
     F(blob, principal, CREDENTIAL_MAX)
 
+/* The keys whose tokens are good from now on, 8 bytes for the name of each. A connection that was
+ * proven by another one ends. Sent before the first verdict, and after each change. */
+#define FIELDS_ar_token_keys(F) F(blob, keys, TOKEN_KEYS_MAX * 8)
+
 #define AUTHD_TO_ROUTER(M)                                                                         \
     M(AR_VERDICT, ar_verdict, CHANNEL_SERVING)                                                     \
-    M(AR_REVOKE, ar_revoke, CHANNEL_SERVING)
+    M(AR_REVOKE, ar_revoke, CHANNEL_SERVING)                                                       \
+    M(AR_TOKEN_KEYS, ar_token_keys, CHANNEL_SERVING)
 
 MESSAGE_TABLE(worker_to_authd, WORKER_TO_AUTHD)
 MESSAGE_TABLE(authd_to_router, AUTHD_TO_ROUTER)

@@ -40,6 +40,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define LISTENER_NODELAY              (1u << 5)
 #define LISTENER_RETAIN_AVAILABLE     (1u << 6)
 #define LISTENER_ASSIGN_CLIENTID      (1u << 7) /* allow_zero_length_clientid */
+#define LISTENER_ACCESS_TOKEN         (1u << 8) /* nobody comes in without an Access token */
 
 /* Sandbox of the child: the same message for all. */
 #define FIELDS_mc_sandbox(F)                                                                       \
@@ -129,9 +130,11 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, cache_s, UINT32_MAX)   /* life of a verified credential */                              \
     F(u32, hash_rate, UINT32_MAX) /* hashes a second admitted */                                   \
     F(u32, failure_delay_ms, UINT32_MAX)                                                           \
-    F(blob, access_team, NAME_MAX_BYTES)                                                           \
-    F(blob, access_audience, TEXT_MAX)                                                             \
-    F(blob, jwt_settings, TEXT_MAX) /* name value, one a line */
+    F(blob, access_issuer, NAME_MAX_BYTES) /* empty: no Access tokens */                           \
+    F(blob, access_audience, TEXT_MAX)     /* one a line, also below */                            \
+    F(blob, jwt_issuer, NAME_MAX_BYTES)    /* empty: no tokens as passwords */                     \
+    F(blob, jwt_audience, TEXT_MAX)                                                                \
+    F(blob, jwt_user_claim, NAME_MAX_BYTES)
 
 /* listener: the one that the file is for (per_listener_settings); LISTENERS_MAX: all of them. */
 #define FIELDS_mc_file(F)                                                                          \

@@ -232,6 +232,12 @@ void config_directive(struct config *config, struct config_place place, const ch
 /* Fills in what depends on several directives, and checks what must agree. */
 void config_finish(struct config *config, const struct config_arguments *arguments);
 
+/* What the directives about identity tokens must agree on; part of config_finish(). */
+void config_check_tokens(struct config *config);
+
+/* Whether clients of the listener must show an Access token. */
+bool config_wants_access_token(const struct config *config, const struct listener_config *listener);
+
 /* Adds a listener after the others; NULL when there are too many. */
 struct listener_config *config_add_listener(struct config *config, struct config_place place);
 

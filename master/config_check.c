@@ -276,6 +276,8 @@ static void check_workers(struct config *config)
 
 static void check_claimed_names(struct config *config)
 {
+    if (config->access_jwks_file != NULL || config->jwt_jwks_file != NULL)
+        return; /* then no name is believed */
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct listener_config *listener = config->listeners[i];
         struct config_place place;
@@ -301,18 +303,6 @@ static void check_identity(struct config *config)
         config_was_set(config, "key_passphrase_file", &place);
         config_problem(config, LEVEL_ERROR, place,
                        "key_file and key_passphrase_file exclude each other");
-    }
-    if (config_was_set(config, "access_team", &place) && config->access_jwks_file == NULL)
-        config_problem(config, LEVEL_ERROR, place, "access_team needs access_jwks_file");
-    if (config_was_set(config, "access_jwks_file", &place) &&
-        (config->access_team == NULL || config->access_audience == NULL)) {
-        config_problem(config, LEVEL_ERROR, place,
-                       "access_jwks_file needs access_team and access_audience");
-    }
-    if (config_was_set(config, "jwt_jwks_file", &place) &&
-        (config->jwt_issuer == NULL || config->jwt_audience == NULL)) {
-        config_problem(config, LEVEL_ERROR, place,
-                       "jwt_jwks_file needs jwt_issuer and jwt_audience");
     }
     if (!config_was_set(config, "wildcard_policy", NULL))
         config->wildcard_policy = config->protected_mode ? 0 : 1;
@@ -347,6 +337,7 @@ void config_finish(struct config *config, const struct config_arguments *argumen
     check_workers(config);
     check_same_users(config);
     check_identity(config);
+    config_check_tokens(config);
     check_claimed_names(config);
     finish_log(config, arguments);
 }

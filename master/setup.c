@@ -68,6 +68,7 @@ static uint32_t listener_flags(const struct config *config, const struct listene
     flags |= config->set_tcp_nodelay ? LISTENER_NODELAY : 0;
     flags |= config->retain_available ? LISTENER_RETAIN_AVAILABLE : 0;
     flags |= listener->security.allow_zero_length_clientid ? LISTENER_ASSIGN_CLIENTID : 0;
+    flags |= config_wants_access_token(config, listener) ? LISTENER_ACCESS_TOKEN : 0;
     return flags;
 }
 
@@ -203,25 +204,9 @@ static bool anyone_is_let_in(const struct config *config)
     return false;
 }
 
-/* Adds "name value" for each line of value. */
-static void add_settings(char *out, size_t size, const char *name, const char *value)
-{
-    while (value != NULL && *value != '\0') {
-        size_t len = strcspn(value, "\n");
-        size_t used = strlen(out);
-        snprintf(out + used, size - used, "%s %.*s\n", name, (int)len, value);
-        value += len + (value[len] == '\n');
-    }
-}
-
 static void send_authd_setup(struct process *p)
 {
     const struct config *config = p->master->config;
-    char jwt[TEXT_MAX] = "";
-
-    add_settings(jwt, sizeof(jwt), "issuer", config->jwt_issuer);
-    add_settings(jwt, sizeof(jwt), "audience", config->jwt_audience);
-    add_settings(jwt, sizeof(jwt), "user_claim", config->jwt_user_claim);
     struct mc_authd_setup setup = {
         .claimed_names = names_are_claimed(config),
         .allow_anonymous = anyone_is_let_in(config),
@@ -229,9 +214,11 @@ static void send_authd_setup(struct process *p)
         .cache_s = bounded(config->auth_cache / 1000),
         .hash_rate = bounded(config->auth_rate),
         .failure_delay_ms = bounded(config->auth_failure_delay),
-        .access_team = text_or_empty(config->access_team),
+        .access_issuer = text_or_empty(config->access_team),
         .access_audience = text_or_empty(config->access_audience),
-        .jwt_settings = slice_text(jwt),
+        .jwt_issuer = text_or_empty(config->jwt_issuer),
+        .jwt_audience = text_or_empty(config->jwt_audience),
+        .jwt_user_claim = text_or_empty(config->jwt_user_claim),
     };
     process_send(p, mc_authd_setup, &setup, -1);
 }

@@ -26,6 +26,11 @@ static bool on_ar_revoke(struct router *r, const struct ar_revoke *m)
     return true;
 }
 
+static bool on_ar_token_keys(struct router *r, const struct ar_token_keys *m)
+{
+    return token_keys_take(r, m->keys);
+}
+
 MESSAGE_DISPATCH(on_frame, struct router, AUTHD_TO_ROUTER)
 
 static void on_closed(void *context, const char *why)

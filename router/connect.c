@@ -24,6 +24,7 @@ struct connect_request {
     struct connection *connection;
     struct principal *principal; /* NULL: no verdict yet; one reference */
     uint64_t expires_at;
+    uint64_t token_key;
     size_t size;
     struct wr_connect m;
     uint8_t bytes[];
@@ -106,6 +107,7 @@ static void accept_in_turn(struct router *r, struct connection *c, const struct 
             if (c->request->principal == NULL)
                 c->request->principal = principal_ref(who->principal);
             c->request->expires_at = who->expires_at;
+            c->request->token_key = who->token_key;
             timer_add(&r->wheel, &c->request->timer, r->now + wait, on_turn_to_take_over);
             return;
         }
@@ -118,9 +120,18 @@ static void accept_in_turn(struct router *r, struct connection *c, const struct 
 static void on_turn_to_take_over(struct timer *timer, void *context)
 {
     struct connect_request *request = TIMER_ENTRY(timer, struct connect_request, timer);
-    struct identity who = {.principal = request->principal, .expires_at = request->expires_at};
+    struct identity who = {.principal = request->principal,
+                           .expires_at = request->expires_at,
+                           .token_key = request->token_key};
+    struct connection *c = request->connection;
+    struct router *r = context;
 
-    accept_in_turn(context, request->connection, &request->m, &who);
+    if (token_keys_hold(&r->token_keys, who.token_key)) {
+        accept_in_turn(r, c, &request->m, &who);
+    } else { /* the key has gone while it waited */
+        request_free(r, c);
+        refuse(r, c, REASON_NOT_AUTHORIZED);
+    }
 }
 
 /* Both halves are there: decides. */
@@ -134,11 +145,11 @@ static void decide(struct router *r, struct connection *c, const struct wr_conne
         refuse(r, c, verdict->reason);
         return;
     }
-    struct identity who = {.expires_at = verdict->expires_at};
+    struct identity who = {.expires_at = verdict->expires_at, .token_key = verdict->token_key};
     who.principal = (verdict->flags & VERDICT_ANONYMOUS) != 0
                         ? principal_get_anonymous(&r->principals)
                         : principal_get(&r->principals, verdict->principal);
-    uint8_t reason = 0;
+    uint8_t reason = token_keys_hold(&r->token_keys, who.token_key) ? 0 : REASON_NOT_AUTHORIZED;
     c->assigned_id = m->version == MQTT_5 && m->client_id.len == 0; /* whoever then names it */
     c->request_response = m->version == MQTT_5 && (m->flags & CONNECT_REQUEST_RESPONSE) != 0;
     if ((r->listeners[m->listener].flags & LISTENER_USERNAME_AS_CLIENTID) != 0) {

@@ -138,11 +138,11 @@ static void on_identity_expired(struct timer *timer, void *context)
 
 static void limit_connection(struct router *r, struct session *session, uint64_t expires_at)
 {
-    uint64_t wall_seconds = r->wall / 1000;
-    uint64_t left = expires_at > wall_seconds ? expires_at - wall_seconds : 0;
+    uint64_t end = expires_at < UINT64_MAX / 1000 ? expires_at * 1000 : UINT64_MAX;
+    uint64_t left = end > r->wall ? end - r->wall : 0;
 
-    if (expires_at != 0)
-        timer_add(&r->wheel, &session->timer, r->now + left * 1000, on_identity_expired);
+    if (expires_at != 0 && end != UINT64_MAX)
+        timer_add(&r->wheel, &session->timer, r->now + left, on_identity_expired);
 }
 
 void connect_accept(struct router *r, struct connection *c, const struct wr_connect *m,
@@ -178,6 +178,7 @@ void connect_accept(struct router *r, struct connection *c, const struct wr_conn
         authorize_again(r, session);
     session->connection = c;
     c->session = session;
+    c->token_key = who->token_key;
     r->sessions.away--;
     if ((m->flags & CONNECT_WILL) != 0)
         will_set(r, session, m);

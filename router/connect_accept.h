@@ -10,6 +10,7 @@
 struct identity {
     struct principal *principal;
     uint64_t expires_at; /* Unix seconds; 0: never */
+    uint64_t token_key;  /* that proved it; 0: it was no token */
 };
 
 /* Gives the connection its session, which is not connected elsewhere. budget: what is left of the

@@ -30,6 +30,7 @@ struct connection {
     struct connect_request *request;  /* WAITING only */
     struct connection *next_blocked;  /* its messages wait until the worker's channel drains */
     struct connection **link_blocked; /* NULL: not blocked */
+    uint64_t token_key;               /* that proved who it is; 0: no token did */
     uint64_t gate;                    /* newest change that a delivery waits for; 0: none */
     uint64_t allowed_topic;           /* keyed hash of the topic it last published to, ... */
     uint32_t allowed_epoch;           /* ... allowed under this epoch of the policy; 0: none */

@@ -19,6 +19,7 @@
 #include "router/subscriptions.h"
 #include "router/sweep.h"
 #include "router/timer_wheel.h"
+#include "router/token_keys.h"
 
 #include <ev.h>
 
@@ -56,6 +57,7 @@ struct router {
     struct worker_link *workers[WORKERS_MAX];
     unsigned workers_end; /* no worker's index is this or greater */
     struct channel authd;
+    struct token_keys token_keys;
     struct persist_link persist;
     struct releases releases;
     struct principals principals;

@@ -139,18 +139,20 @@ void proxy_feed(struct connection *c, struct slice data)
     buf_free(&kept);
 }
 
-bool proxy_headers(struct connection *c, const struct handshake *handshake)
+bool proxy_headers(struct connection *c, struct handshake *handshake)
 {
     const struct mc_listener *settings = &c->listener->settings;
+    bool has_address = handshake->connecting_ips > 0 || handshake->forwarded_for.len > 0;
     struct address client;
 
-    if (handshake->connecting_ips == 0 && handshake->forwarded_for.len == 0)
-        return true;
     if (c->is_proxied) /* a trusted proxy vouched for this one already */
         return true;
     if ((settings->flags & LISTENER_TRUST_HEADERS) == 0 || !peer_is_trusted(c)) {
-        if ((settings->flags & LISTENER_TRUST_HEADERS) != 0)
+        if ((settings->flags & LISTENER_TRUST_HEADERS) != 0 && handshake->access_tokens > 0)
+            audit_spoof(c, "identity token");
+        else if ((settings->flags & LISTENER_TRUST_HEADERS) != 0 && has_address)
             audit_spoof(c, "address header");
+        handshake->access_token = slice_of(NULL, 0);
         return true;
     }
     if (handshake->connecting_ips > 0) {

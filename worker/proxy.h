@@ -9,8 +9,8 @@
  * comes behind it is passed on. */
 void proxy_feed(struct connection *c, struct slice data);
 
-/* Takes the client's address from a handshake's headers. False: a trusted proxy sent something
- * that cannot be true. */
-bool proxy_headers(struct connection *c, const struct handshake *handshake);
+/* Takes the client's address from a handshake's headers; takes the identity token out of it unless
+ * a trusted proxy sent it. False: a trusted proxy sent something that cannot be true. */
+bool proxy_headers(struct connection *c, struct handshake *handshake);
 
 #endif

@@ -229,12 +229,20 @@ void websocket_watch(struct connection *c)
 
 /* --- the end --- */
 
+static void wipe_token(struct websocket *ws)
+{
+    if (ws->token.data == NULL)
+        return;
+    explicit_bzero(ws->token.data, ws->token.capacity);
+    buf_free(&ws->token);
+}
+
 static void free_websocket(struct websocket *ws)
 {
     if (state.by_fd[ws->fd] == ws)
         state.by_fd[ws->fd] = NULL;
     buf_free(&ws->early);
-    buf_free(&ws->token);
+    wipe_token(ws);
     free(ws);
 }
 
@@ -398,10 +406,8 @@ struct slice websocket_access_token(const struct connection *c)
 
 void websocket_forget_token(struct connection *c)
 {
-    if (c->websocket == NULL || c->websocket->token.data == NULL)
-        return;
-    explicit_bzero(c->websocket->token.data, c->websocket->token.capacity);
-    buf_free(&c->websocket->token);
+    if (c->websocket != NULL)
+        wipe_token(c->websocket);
 }
 
 /* --- the library --- */

@@ -19,6 +19,8 @@ EXPOSURE = 1.5
 EXPOSURE_TCP = 2.2
 PACKAGE_FILES = {
     "./usr/sbin/bulkheadd", "./usr/bin/bulkheadctl", "./usr/lib/systemd/system/bulkhead.service",
+    "./usr/lib/systemd/system/bulkhead-keys@.service",
+    "./usr/lib/systemd/system/bulkhead-keys@.timer", "./usr/libexec/bulkhead/fetch-keys",
     "./usr/lib/sysusers.d/bulkhead.conf", "./usr/lib/tmpfiles.d/bulkhead.conf",
     "./etc/bulkhead/bulkhead.conf", "./etc/bulkhead/aclfile", "./etc/logrotate.d/bulkhead",
     *(f"./usr/libexec/bulkhead/bulkhead-{role}"
@@ -64,6 +66,16 @@ def test_unit_is_confined(unit, folder):
     with_tcp = folder / "bulkhead.service"
     with_tcp.write_text(unit.read_text().replace("[Install]", f"[Service]{drop_in}[Install]"))
     assert exposure(with_tcp) <= EXPOSURE_TCP
+
+
+def test_fetching_unit_is_confined(unit, folder):
+    fetching = folder / "bulkhead-keys@x.service"
+    fetching.write_text(unit.with_name("bulkhead-keys@.service").read_text())
+    assert exposure(fetching) <= EXPOSURE
+    assert "@prefix@" not in fetching.read_text()
+    done = subprocess.run(["systemd-analyze", "calendar", *settings(
+        unit.with_name("bulkhead-keys@.timer"), "OnCalendar")], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unit_says_what_it_needs(unit):

@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from lib import mqtt_packets as mqtt
+from lib import tokens
 from lib.broker import ROOT, Broker
 from lib.processes import wait_until
 
@@ -49,6 +50,9 @@ PROTECTED = """\
 sandbox_debug true
 allow_anonymous false
 password_file {dir}/passwords
+jwt_jwks_file {dir}/jwt.json
+jwt_issuer i
+jwt_audience a
 acl_file {dir}/acl
 persistence true
 persistence_location {dir}/data/
@@ -199,6 +203,14 @@ def convert(broker, log):
     assert done.returncode == 0 and done.stdout.count("\n") == 2000, done.stderr
 
 
+def exchange_with_tokens(broker, keys, name):
+    for key in keys:
+        user = name + key.kid
+        password = tokens.token(key, iss="i", aud="a", sub=user)
+        exchange(broker, "tcp", user, mqtt.V311, username=user, password=password)
+        broker.client("c").connect(password=password[:-9] + "AAAAAAAAA", expect=0x86)
+
+
 def stop(broker):
     broker.process.send_signal(signal.SIGTERM)
     assert broker.wait_for_exit() == 0, broker.log()
@@ -206,7 +218,8 @@ def stop(broker):
     broker.check_log()
 
 
-def test_every_rule_is_used_and_no_call_is_missing(traced):
+def test_every_rule_is_used_and_no_call_is_missing(traced, tmp_path):
+    keys = tokens.Key(tmp_path, "r"), tokens.Key(tmp_path, "e", "EC")
     usage = seccomp_usage.Usage(seccomp_usage.read_policies(COMPILER, ROOT / "policy/seccomp"))
     broker, log = traced(OPEN, acl="topic readwrite #\n")
     broker.start()
@@ -218,13 +231,15 @@ def test_every_rule_is_used_and_no_call_is_missing(traced):
     stop(broker)
     usage.feed_file(log)
     broker, log = traced(PROTECTED, acl="pattern readwrite %u/#\n", passphrase="a passphrase",
-                         passwords=password_entry("u", "p"))
+                         passwords=password_entry("u", "p"), **{"jwt.json": tokens.key_set(*keys)})
     with open(broker.folder / "passwords", "a", encoding="ascii") as file:
         file.write(argon2id_entry(broker, "v", "q"))
     broker.start()
     exchange(broker, "tcp", "u", mqtt.V5, username="u", password="p")
     exchange(broker, "ws", "v", mqtt.V5, username="v", password="q")
+    exchange_with_tokens(broker, keys, "before")
     operate(broker, "reload")
+    exchange_with_tokens(broker, keys, "after")
     stop(broker)
     usage.feed_file(log)
     convert(broker, log.with_name("strace-convert"))

@@ -79,10 +79,11 @@ static void good_value(const struct option *option, char *value, size_t size)
 /* Directives that are wrong without another one. */
 static const char *companions(const char *name)
 {
-    if (strcmp(name, "access_team") == 0 || strcmp(name, "access_jwks_file") == 0)
-        return "access_team t\naccess_jwks_file /j\naccess_audience a\n";
-    if (strcmp(name, "jwt_jwks_file") == 0)
-        return "jwt_issuer i\njwt_audience a\n";
+    if (strncmp(name, "access_", strlen("access_")) == 0)
+        return "protocol websockets\ntrusted_proxies ::1\n"
+               "access_team t\naccess_jwks_file /j\naccess_audience a\n";
+    if (strncmp(name, "jwt_", strlen("jwt_")) == 0)
+        return "jwt_jwks_file /j\njwt_issuer i\njwt_audience a\njwt_user_claim c\n";
     return "";
 }
 
@@ -251,6 +252,55 @@ Test(config, anonymous_access_must_be_asked_for)
     cr_expect_not(config->listeners[0]->security.allow_anonymous);
     config_free(config);
     bad("listener 1883\nprotected true\nallow_anonymous true\n", "exclude each other");
+}
+
+#define BEHIND_A_PROXY "listener 9001\nprotocol websockets\ntrusted_proxies 127.0.0.1\n"
+
+Test(config, an_access_team_has_three_names)
+{
+    static const char *const names[] = {"my-team", "my-team.cloudflareaccess.com",
+                                        "https://my-team.cloudflareaccess.com",
+                                        "https://my-team.cloudflareaccess.com/"};
+    static const char *const wrong[] = {"My", "http://my-team.cloudflareaccess.com", "https://",
+                                        "my-team.cloudflareaccess.com/x", "my_team"};
+    char text[512];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(text, sizeof(text),
+                 BEHIND_A_PROXY "access_audience a\naccess_jwks_file /j\naccess_team %s\n",
+                 names[i]);
+        struct config *config = good(text);
+        cr_expect_str_eq(config->access_team, "https://my-team.cloudflareaccess.com");
+        config_free(config);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text),
+                 BEHIND_A_PROXY "access_audience a\naccess_jwks_file /j\naccess_team %s\n",
+                 wrong[i]);
+        bad(text, "f:6: access_team is the team's name");
+    }
+}
+
+Test(config, what_tokens_are_checked_with_is_said_whole)
+{
+    bad(BEHIND_A_PROXY "access_team t\n", "access_jwks_file is missing");
+    bad(BEHIND_A_PROXY "access_audience t\n", "f:4: access_team is missing");
+    bad(BEHIND_A_PROXY "access_jwks_file /j\naccess_team t\n", "access_audience is missing");
+    bad("listener 1883\njwt_jwks_file /j\njwt_issuer i\n", "jwt_audience is missing");
+    bad("listener 1883\njwt_issuer i\n", "jwt_jwks_file is missing");
+    bad("listener 1883\njwt_user_claim sub\n", "jwt_user_claim needs jwt_jwks_file");
+}
+
+/* Else it would be forgotten that nothing is protected by it. */
+Test(config, access_needs_a_listener_behind_a_proxy)
+{
+#define ACCESS "access_team t\naccess_jwks_file /j\naccess_audience a\n"
+    bad("listener 1883\ntrusted_proxies 127.0.0.1\n" ACCESS, "no listener takes Access tokens");
+    bad("listener 9001\nprotocol websockets\n" ACCESS, "no listener takes Access tokens");
+    struct config *config = good("listener 1883\n" BEHIND_A_PROXY ACCESS);
+    cr_expect_not(config_wants_access_token(config, config->listeners[0]));
+    cr_expect(config_wants_access_token(config, config->listeners[1]));
+    config_free(config);
 }
 
 Test(config, without_a_listener_this_machine_only)

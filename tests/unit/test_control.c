@@ -132,6 +132,20 @@ Test(control, a_peer_that_never_reads_fills_a_bounded_queue, .init = open_pair, 
     cr_assert_lt(taken, 10000000);
 }
 
+/* What a process says before it ends must be read, also when it has left something unread. */
+Test(control, the_last_words_are_heard, .init = open_pair, .timeout = 10)
+{
+    struct mc_ping ping = {.number = 1};
+
+    cr_assert(control_send_message(&right, mc_ping, &ping, -1));
+    cr_assert(send_ping(2, -1));
+    close(left_fd);
+    while (right.fd >= 0 && closed_why == NULL)
+        control_receive(&right);
+    cr_assert_eq(pings, 1);
+    cr_assert_str_eq(closed_why, "closed its end");
+}
+
 Test(control, short_and_unknown_packets_end_it, .init = open_pair, .timeout = 10)
 {
     cr_assert_eq(send(left_fd, "abc", 3, 0), 3);

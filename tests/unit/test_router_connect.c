@@ -352,3 +352,86 @@ Test(router_connect, lines_about_connections_are_limited)
     f.r.child = NULL;
     fixture_close(&f);
 }
+
+/* --- what a token proved --- */
+
+static const uint64_t good_keys[] = {11, 12};
+
+static void say_token_connect(uint64_t handle, const char *id, uint64_t key, uint64_t expires_at)
+{
+    PEER_SAY(WORKER, wr_connect, .conn = handle, .version = MQTT_5, .client_id = slice_text(id),
+             .session_expiry = 60);
+    PEER_SAY(&f.authd, ar_verdict, .conn = handle, .principal = slice_text("ann"), .token_key = key,
+             .expires_at = expires_at);
+    fixture_settle(&f);
+}
+
+static void say_keys(unsigned first, unsigned count)
+{
+    PEER_SAY(&f.authd, ar_token_keys, .keys = slice_of(good_keys + first, (size_t)count * 8));
+    fixture_settle(&f);
+}
+
+static uint8_t connack_reason(void)
+{
+    struct rw_connack connack;
+
+    cr_assert(PEER_HEARD(WORKER, RW_CONNACK, rw_connack, &connack));
+    return connack.reason;
+}
+
+Test(router_connect, a_connection_ends_when_its_token_expires)
+{
+    struct rw_disconnect disconnect;
+
+    fixture_open(&f, NULL);
+    say_keys(0, 2);
+    say_token_connect(1, "a", 11, f.r.wall / 1000 + 5);
+    cr_assert_eq(connack_reason(), 0);
+    fixture_wait(&f, 3900);
+    cr_assert(peer_heard_nothing(WORKER));
+    fixture_wait(&f, 1200);
+    cr_assert(PEER_HEARD(WORKER, RW_DISCONNECT, rw_disconnect, &disconnect));
+    cr_assert_eq(disconnect.reason, REASON_MAXIMUM_CONNECT_TIME);
+    PEER_SAY(WORKER, wr_closed, .conn = 1);
+    fixture_settle(&f);
+    /* the session is still there; a token without end holds for longer than any clock */
+    say_token_connect(2, "a", 11, UINT64_MAX);
+    struct rw_connack connack;
+    cr_assert(PEER_HEARD(WORKER, RW_CONNACK, rw_connack, &connack));
+    cr_assert(connack.reason == 0 && (connack.flags & CONNACK_SESSION_PRESENT) != 0);
+    fixture_wait(&f, 100000);
+    cr_assert(peer_heard_nothing(WORKER));
+    fixture_close(&f);
+}
+
+Test(router_connect, connections_end_with_the_key_that_proved_them)
+{
+    struct rw_disconnect disconnect;
+
+    fixture_open(&f, NULL);
+    say_token_connect(1, "early", 11, 0);
+    cr_assert_eq(connack_reason(), REASON_NOT_AUTHORIZED, "no key is known yet");
+    say_keys(0, 2);
+    say_token_connect(2, "a", 11, 0);
+    say_token_connect(3, "b", 12, 0);
+    say_token_connect(4, "password", 0, 0);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(connack_reason(), 0);
+    say_keys(0, 2);
+    cr_assert(peer_heard_nothing(WORKER));
+    say_keys(1, 1);
+    cr_assert(PEER_HEARD(WORKER, RW_DISCONNECT, rw_disconnect, &disconnect));
+    cr_assert(disconnect.conn == 2 && disconnect.reason == REASON_NOT_AUTHORIZED);
+    cr_assert(peer_heard_nothing(WORKER));
+    say_token_connect(5, "c", 11, 0);
+    cr_assert_eq(connack_reason(), REASON_NOT_AUTHORIZED);
+    say_keys(0, 0);
+    cr_assert(PEER_HEARD(WORKER, RW_DISCONNECT, rw_disconnect, &disconnect) &&
+              disconnect.conn == 3);
+    cr_assert(peer_heard_nothing(WORKER));
+    PEER_SAY(&f.authd, ar_token_keys, .keys = slice_of("x", 1));
+    fixture_settle(&f);
+    cr_assert_not(channel_is_open(&f.r.authd), "half a name");
+    fixture_close(&f);
+}
