@@ -97,6 +97,20 @@ def test_handshake_through_the_tunnel(any_stack):
         stream.close()
 
 
+def test_the_broker_knows_whom_the_tunnel_serves(any_stack):
+    """Limits and the audit go by the client's own address, which the edge names."""
+    if any_stack.variant == "open":
+        pytest.skip("the open variant keeps no audit log")
+    with any_stack.client("addressed") as client:
+        client.connect(username=OWN, password=PASSWORDS[OWN])
+        any_stack.ctl("audit", "verify")
+    log = Path(any_stack.engine.docker("volume", "inspect", "bulkhead-test_data", "--format",
+                                       "{{.Mountpoint}}").stdout.strip()) / "audit/audit.log"
+    event, = (event for event in map(json.loads, log.read_text().splitlines())
+              if event["event"] == "connected" and event["client_id"] == "addressed")
+    assert event["proxied"] and event["address"], event
+
+
 def test_a_cut_costs_connections_only(any_stack):
     """The edge restarts: clients see the end, come back, and find their sessions."""
     user = user_of(any_stack)
