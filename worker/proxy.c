@@ -19,6 +19,7 @@ enum {
     STREAM_IPV4 = 0x11,
     STREAM_IPV6 = 0x21,
     AUDIT_INTERVAL_MS = 1000,
+    RAY_MAX = 64, /* bytes */
 };
 
 static bool peer_is_trusted(const struct connection *c)
@@ -139,6 +140,17 @@ void proxy_feed(struct connection *c, struct slice data)
     buf_free(&kept);
 }
 
+/* By CF-Ray a connection is found in Cloudflare's logs. The log escapes it, as everything. */
+static void note_ray(const struct connection *c, struct slice ray)
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    if (ray.len == 0 || ray.len > RAY_MAX)
+        return;
+    address_format(&c->address, address);
+    log_debug("client %s: CF-Ray %.*s", address, SLICE_ARGS(ray));
+}
+
 bool proxy_headers(struct connection *c, struct handshake *handshake)
 {
     const struct mc_listener *settings = &c->listener->settings;
@@ -162,5 +174,6 @@ bool proxy_headers(struct connection *c, struct handshake *handshake)
     } else if (trusted_forwarded(handshake->forwarded_for, settings->trusted_proxies, &client)) {
         name_client(c, &client);
     }
+    note_ray(c, handshake->ray);
     return true;
 }

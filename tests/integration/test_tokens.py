@@ -65,7 +65,7 @@ def token_broker(new_broker, keys):
 
 def through_tunnel(broker, assertion, client_id="c", version=mqtt.V5, expect=0, **fields):
     """Connects as cloudflared does for a client that Access let pass."""
-    headers = [("Cf-Connecting-Ip", "203.0.113.7")]
+    headers = [("Cf-Connecting-Ip", "203.0.113.7"), ("Cf-Ray", "8f1c2d3e4f5a6b7c-FRA")]
     if assertion is not None:
         headers.append(("Cf-Access-Jwt-Assertion", assertion))
     client = broker.client(client_id, version, "ws", headers=headers)
@@ -92,7 +92,7 @@ def owns(client, name):
 
 
 def test_an_access_token_says_who_it_is(token_broker, keys):
-    broker = token_broker()
+    broker = token_broker("log_type all")
     for key in (keys["rsa"], keys["ec"]):
         owns(through_tunnel(broker, token(key)), "ann@example.org")
     owns(through_tunnel(broker, token(keys["rsa"], aud=tokens.AUDIENCE, nbf=None)),
@@ -101,6 +101,7 @@ def test_an_access_token_says_who_it_is(token_broker, keys):
     owns(through_tunnel(broker, token(keys["ec"], service)), "e367826f.access")
     owns(through_tunnel(broker, token(keys["ec"], email="", common_name=None)), "7335d417")
     through_tunnel(broker, token(keys["rsa"]), username="ann@example.org", password="ignored")
+    broker.wait_for_log("client 203.0.113.7: CF-Ray 8f1c2d3e4f5a6b7c-FRA")
     for name in ("bob@example.org", ""):
         through_tunnel(broker, token(keys["rsa"]), username=name, expect=0x87)
 
