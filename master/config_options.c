@@ -101,7 +101,8 @@ const struct option config_options[] = {
                     "1 to 16)."),
     TIME("connect_timeout", AT_INHERITED(connect_timeout), .value = "10s", OWN,
          RANGE(100, 10LL * MINUTE),
-         .help = "Time from accepting a connection to its complete CONNECT packet."),
+         .help = "Time from accepting a connection to its complete CONNECT packet; a WebSocket "
+                 "handshake must be there within 5 seconds of it."),
     NUMBER("receive_maximum", AT_INHERITED(receive_maximum), .value = "1024", OWN,
            RANGE(1, UINT16_MAX),
            .help = "QoS 1 and 2 publications that a client may have under way to the broker."),
@@ -161,7 +162,8 @@ const struct option config_options[] = {
                  "URL. With it a WebSocket listener that has trusted_proxies lets nobody in "
                  "without such a token; other listeners are as without it."),
     LINES("access_audience", AT(access_audience), OWN, LIVE,
-          .help = "Audience tags (AUD) of the Access applications, one of which a token must have."),
+          .help =
+              "Audience tags (AUD) of the Access applications, one of which a token must have."),
     TEXT("access_jwks_file", AT(access_jwks_file), OWN, LIVE,
          .help = "The team's public keys (JWKS), see DEPLOY.md for how to keep them fresh."),
     TEXT("jwt_jwks_file", AT(jwt_jwks_file), OWN, LIVE,

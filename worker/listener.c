@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 64 };
+enum { ACCEPT_BATCH = 64, HANDSHAKE_LIMIT_MS = 5000 };
 
 /* Copies what the message borrows behind the listener's settings. */
 static void *copy_texts(struct mc_listener *settings)
@@ -150,22 +150,51 @@ static uint32_t waited_ms(const struct connection *c)
     return (uint32_t)worker_now_ms() - c->admitted_ms;
 }
 
-/* Ends those whose time is over; the timer then waits for the next. */
+/* The first thing that a connection of the listener must be done with. */
+static uint32_t first_limit_ms(const struct listener *listener)
+{
+    uint32_t limit = listener->settings.connect_timeout_ms;
+    bool is_websocket = listener->settings.protocol == PROTOCOL_WEBSOCKETS;
+
+    return is_websocket && limit > HANDSHAKE_LIMIT_MS ? HANDSHAKE_LIMIT_MS : limit;
+}
+
+static uint32_t limit_ms(const struct connection *c)
+{
+    return c->state <= STATE_HANDSHAKE ? first_limit_ms(c->listener)
+                                       : c->listener->settings.connect_timeout_ms;
+}
+
+/* Ends those whose time is over; the timer then waits for the next. They stand in the order of
+ * their arrival, so that whoever is behind one that is within the first limit is so too. */
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     struct listener *listener = timer->data;
-    uint32_t limit = listener->settings.connect_timeout_ms;
+    const uint32_t first = first_limit_ms(listener);
+    struct link *link = listener->unauthenticated.next;
+    uint32_t wait = UINT32_MAX;
     (void)revents;
 
-    while (!link_is_empty(&listener->unauthenticated)) {
-        struct connection *c = LINK_ENTRY(listener->unauthenticated.next, struct connection, link);
+    while (link != &listener->unauthenticated) {
+        struct connection *c = LINK_ENTRY(link, struct connection, link);
         uint32_t waited = waited_ms(c);
-        if (waited < limit) {
-            ev_timer_set(timer, (limit - waited) / 1e3, 0.);
-            ev_timer_start(loop, timer);
-            return;
+        uint32_t limit = limit_ms(c);
+        link = link->next;
+        if (waited < first) {
+            wait = first - waited < wait ? first - waited : wait;
+            break;
         }
-        connection_refuse(c, 0, slice_text(""), "sent no CONNECT in time");
+        if (waited < limit) {
+            wait = limit - waited < wait ? limit - waited : wait;
+        } else if (c->state <= STATE_HANDSHAKE) {
+            connection_refuse(c, 0, slice_text(""), "sent no handshake in time");
+        } else {
+            connection_refuse(c, 0, slice_text(""), "sent no CONNECT in time");
+        }
+    }
+    if (wait != UINT32_MAX) {
+        ev_timer_set(timer, wait / 1e3, 0.);
+        ev_timer_start(loop, timer);
     }
 }
 
@@ -175,7 +204,7 @@ void listener_admit(struct listener *listener, struct connection *c)
     link_append(&listener->unauthenticated, &c->link);
     keepalive_turn(listener->worker);
     if (listener->settings.connect_timeout_ms != 0 && !ev_is_active(&listener->deadline)) {
-        ev_timer_set(&listener->deadline, listener->settings.connect_timeout_ms / 1e3, 0.);
+        ev_timer_set(&listener->deadline, first_limit_ms(listener) / 1e3, 0.);
         ev_timer_start(listener->worker->child.loop, &listener->deadline);
     }
 }

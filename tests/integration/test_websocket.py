@@ -163,6 +163,19 @@ def test_half_a_handshake_is_not_kept(new_broker):
     assert time.monotonic() - started < 9
 
 
+def test_a_handshake_has_five_seconds(new_broker, topic):
+    """Less than a CONNECT has: one that is upgraded in time may be silent for longer."""
+    broker = new_broker(listener_options="connect_timeout 60s")
+    upgraded = broker.client(topic, over="ws")
+    stream = Stream(broker.address("ws"))
+    started = time.monotonic()
+    stream.send(upgrade_request()[0][:-2])
+    with pytest.raises(StreamClosed):
+        stream.receive(40)
+    assert time.monotonic() - started > 4
+    upgraded.connect()
+
+
 def test_handshake_split_everywhere(broker, topic):
     """The request one byte at a time, and with the first frame behind it in one piece."""
     stream = Stream(broker.address("ws"))
