@@ -1,7 +1,7 @@
 /* Key sets and tokens, with keys that the test makes. */
-#include "common/jwks.h"
 #include "authd/jwt.h"
 #include "authd/tokens.h"
+#include "common/jwks.h"
 
 #include <criterion/criterion.h>
 #include <openssl/core_names.h>
