@@ -5,6 +5,7 @@
 
 #include "authd/cache.h"
 #include "authd/hasher.h"
+#include "authd/tally.h"
 #include "authd/throttle.h"
 #include "authd/tokens.h"
 #include "authd/users.h"
@@ -34,15 +35,21 @@ struct authd {
     struct users *users;     /* NULL: no password file */
     struct users *new_users; /* parsed by a reload that has not ended */
     struct tokens tokens;
+    uint32_t generation; /* of users; counts the files taken */
     char reload_error[TEXT_MAX];
 
     struct credential_cache cache;
     struct throttle throttle;
-    struct throttle token_rate; /* signatures a second */
+    struct throttle token_rate;               /* signatures a second */
+    struct throttle admission[LISTENERS_MAX]; /* of slow hashes */
+    uint32_t hashing[LISTENERS_MAX];          /* hashes of the listener's clients under way */
     struct hasher hasher;
     ev_async hashed;
     struct keyed_table pending; /* struct pending_check by worker and connection */
     size_t pending_bytes;
+    struct tally deferred;                       /* clients told to try again */
+    struct tally nameless;                       /* ... refused for want of a user name */
+    char nameless_address[ADDRESS_TEXT_MAX + 1]; /* of the last one */
 };
 
 /* Prepares the checks: the cache, the throttle, and the helpers when there are passwords. */
@@ -60,6 +67,9 @@ void check_forget(struct worker_link *worker, uint64_t conn);
 
 /* The worker is gone, with all its connections. */
 void check_forget_worker(struct worker_link *worker);
+
+/* Tells the router all users that there are. */
+void announce_users(struct authd *authd);
 
 /* The password file was replaced: tells the router whose connections must end. */
 void revoke_changed(struct authd *authd, struct users *before, const struct users *now);

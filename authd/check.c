@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/mqtt.h"
+#include "common/text_cut.h"
 #include "common/verify.h"
 
 #include <jansson.h>
@@ -16,7 +17,10 @@
 
 enum {
     PENDING_MAX = 16384,
+    BACKLOG = 16, /* hashes that may wait for each helper: some two seconds of work */
+    DELAYED_MAX = PENDING_MAX / 2, /* of those; guessers must not take all places */
     PENDING_BYTES_MAX = 32 * 1024 * 1024,
+    AUDIT_TEXT_MAX = 512,   /* bytes of a user name that are audited */
     TOKENS_A_SECOND = 2000, /* a signature takes some 50 us, 4096 bits of RSA the double */
 };
 
@@ -28,6 +32,8 @@ struct pending_check {
     ev_timer delay;
     uint64_t conn;
     uint16_t worker;
+    uint16_t listener;
+    uint32_t generation; /* of the users that it is checked against */
     bool hashing;
     bool forgotten;       /* no verdict is wanted */
     uint8_t refusal;      /* 0: it is a password, to be checked */
@@ -85,14 +91,22 @@ static void pending_free(struct pending_check *check)
     free(check);
 }
 
+/* A client's bytes as a JSON string, cut to size. */
+static json_t *text_of(struct slice bytes)
+{
+    json_t *text = json_stringn((const char *)bytes.data, text_cut(bytes, AUDIT_TEXT_MAX).len);
+
+    return text != NULL ? text : json_string("");
+}
+
 /* user without data: the client gave none. reason is a text of ours. */
 static void audit_failure(struct authd *authd, struct slice user, const char *address,
-                          const char *reason)
+                          const char *reason, uint32_t count)
 {
-    json_t *name =
-        user.data == NULL ? json_null() : json_stringn((const char *)user.data, user.len);
-    json_t *event = json_pack("{s:s, s:o, s:s, s:s}", "event", "authentication_failed", "user",
-                              name, "address", address, "reason", reason);
+    json_t *event =
+        json_pack("{s:s, s:o, s:o, s:s, s:I}", "event", "authentication_failed", "user",
+                  user.data == NULL ? json_null() : text_of(user), "address",
+                  text_of(slice_text(address)), "reason", reason, "count", (json_int_t)count);
     char *text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
 
     if (text != NULL && strlen(text) <= CONTROL_ARGUMENT_MAX)
@@ -112,21 +126,57 @@ static void note_failure(struct authd *authd, struct slice user, const char *add
         throttle_failed(&authd->throttle, now, THROTTLE_ADDRESS, slice_text(address));
 }
 
-/* The helper has spoken. */
+static void tell_deferred(void *context, uint32_t count)
+{
+    struct authd *authd = context;
+    char event[96];
+
+    snprintf(event, sizeof(event), "{\"event\":\"logins_deferred\",\"count\":%u}", count);
+    child_audit(&authd->child, event);
+}
+
+/* There is no room for one more check: the client is to try again later. */
+static void defer(struct authd *authd, uint16_t worker, uint64_t conn)
+{
+    send_verdict(authd, worker, conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+    tally_add(&authd->deferred);
+}
+
+static void tell_nameless(void *context, uint32_t count)
+{
+    struct authd *authd = context;
+
+    audit_failure(authd, slice_of(NULL, 0), authd->nameless_address,
+                  "no user name, and anonymous access is not allowed", count);
+}
+
+static void start_hash(struct pending_check *check);
+
+/* The helper has spoken. If the password file was replaced meanwhile, it spoke of an old one. */
 static void finish(struct pending_check *check)
 {
     struct authd *authd = check->authd;
     double now = ev_now(authd->child.loop);
     struct slice password = slice_of(check->job.password, check->job.password_len);
     const struct user *user = users_find(authd->users, check->user);
+    bool current = check->generation == authd->generation;
 
+    authd->hashing[check->listener]--;
+    if (!current && !check->forgotten) {
+        start_hash(check);
+        return;
+    }
+    if (!current) {
+        pending_free(check);
+        return;
+    }
     if (check->job.right && user != NULL) {
         cache_add(&authd->cache, now, check->user, user->stored, password);
         if (!check->forgotten)
             send_verdict(authd, check->worker, check->conn, REASON_SUCCESS, 0, check->user);
     } else {
         note_failure(authd, check->user, check->address_is_real ? check->address : NULL);
-        audit_failure(authd, check->user, check->address, "bad user name or password");
+        audit_failure(authd, check->user, check->address, "bad user name or password", 1);
         if (!check->forgotten)
             send_verdict(authd, check->worker, check->conn, REASON_BAD_CREDENTIALS, 0,
                          slice_of(NULL, 0));
@@ -148,19 +198,33 @@ static void on_hashed(struct ev_loop *loop, ev_async *watcher, int revents)
     }
 }
 
+/* A hash is begun only if its turn comes soon, and no listener may take all turns and tokens: a
+ * worker that was taken over must not keep out the clients of another one. */
+static bool may_hash(struct authd *authd, uint16_t listener)
+{
+    uint32_t most = BACKLOG * (authd->setup.helpers > 0 ? authd->setup.helpers : 1);
+
+    return authd->hasher.count < most && authd->hashing[listener] < most / 4 * 3 &&
+           throttle_admit(&authd->admission[listener], ev_now(authd->child.loop));
+}
+
 static void start_hash(struct pending_check *check)
 {
     struct authd *authd = check->authd;
     const struct user *user = users_find(authd->users, check->user);
-    const char *stored = user != NULL ? user->stored : password_of_nobody();
+    const char *stored = user != NULL ? user->stored : users_stand_in(authd->users, check->user);
 
-    if (!throttle_admit(&authd->throttle, ev_now(authd->child.loop))) {
-        send_verdict(authd, check->worker, check->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+    if (!may_hash(authd, check->listener)) {
+        defer(authd, check->worker, check->conn);
         pending_free(check);
         return;
     }
     check->hashing = true;
+    authd->hashing[check->listener]++;
+    check->generation = authd->generation;
     check->job.known = user != NULL;
+    if (stored == NULL)
+        stored = password_of_nobody();
     memcpy(check->job.stored, stored, strlen(stored) + 1);
     hasher_submit(&authd->hasher, &check->job);
 }
@@ -202,6 +266,7 @@ static struct pending_check *pending_new(struct worker_link *worker, const struc
     check->authd = authd;
     check->conn = m->conn;
     check->worker = worker->index;
+    check->listener = m->listener;
     if (m->user_name.len > 0)
         memcpy(check->bytes, m->user_name.data, m->user_name.len);
     if (password.len > 0)
@@ -243,11 +308,14 @@ static void check_password(struct worker_link *worker, const struct wa_check *m)
     }
     struct pending_check *check = pending_new(worker, m, m->password);
     if (check == NULL) {
-        send_verdict(authd, worker->index, m->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+        defer(authd, worker->index, m->conn);
         return;
     }
     double delay = delay_for(authd, check);
-    if (delay > 0) {
+    if (delay > 0 && authd->pending.count > DELAYED_MAX) {
+        pending_free(check);
+        defer(authd, worker->index, m->conn);
+    } else if (delay > 0) {
         ev_timer_set(&check->delay, delay, 0);
         ev_timer_start(authd->child.loop, &check->delay);
     } else {
@@ -268,14 +336,14 @@ static void refuse_token(struct worker_link *worker, const struct wa_check *m, u
     char text[128];
 
     if (check == NULL) {
-        send_verdict(authd, worker->index, m->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+        defer(authd, worker->index, m->conn);
         return;
     }
     struct slice user = named ? check->user : slice_of(NULL, 0);
     double delay = delay_for(authd, check);
     note_failure(authd, user, check->address_is_real ? check->address : NULL);
     snprintf(text, sizeof(text), "token: %s", why);
-    audit_failure(authd, user, check->address, text);
+    audit_failure(authd, user, check->address, text, 1);
     check->refusal = reason;
     ev_timer_set(&check->delay, delay, 0);
     ev_timer_start(authd->child.loop, &check->delay);
@@ -289,7 +357,7 @@ static void check_token(struct worker_link *worker, const struct wa_check *m, en
     struct token_identity who;
 
     if (!throttle_admit(&authd->token_rate, now)) {
-        send_verdict(authd, worker->index, m->conn, REASON_SERVER_BUSY, 0, slice_of(NULL, 0));
+        defer(authd, worker->index, m->conn);
         return;
     }
     const char *wrong = tokens_verify(&authd->tokens, kind, token, now, &who);
@@ -336,6 +404,16 @@ void announce_token_keys(struct authd *authd)
 
 /* --- any credential --- */
 
+static void refuse_nameless(struct worker_link *worker, const struct wa_check *m)
+{
+    struct authd *authd = worker->authd;
+
+    send_verdict(authd, worker->index, m->conn, REASON_NOT_AUTHORIZED, 0, slice_of(NULL, 0));
+    snprintf(authd->nameless_address, sizeof(authd->nameless_address), "%.*s",
+             SLICE_ARGS(m->address));
+    tally_add(&authd->nameless);
+}
+
 static void check_name(struct worker_link *worker, const struct wa_check *m)
 {
     struct authd *authd = worker->authd;
@@ -347,7 +425,7 @@ static void check_name(struct worker_link *worker, const struct wa_check *m)
         send_verdict(authd, worker->index, m->conn, REASON_SUCCESS, VERDICT_ANONYMOUS,
                      slice_of(NULL, 0));
     else if (!named)
-        send_verdict(authd, worker->index, m->conn, REASON_NOT_AUTHORIZED, 0, slice_of(NULL, 0));
+        refuse_nameless(worker, m);
     else if (authd->users != NULL)
         check_password(worker, m);
     else if (authd->setup.claimed_names && anonymous_allowed)
@@ -406,8 +484,11 @@ void check_start(struct authd *authd)
     const struct mc_authd_setup *setup = &authd->setup;
 
     cache_init(&authd->cache, setup->cache_s);
-    throttle_init(&authd->throttle, setup->failure_delay_ms / 1000.0, setup->hash_rate,
-                  ev_now(authd->child.loop));
+    throttle_init(&authd->throttle, setup->failure_delay_ms / 1000.0, 0, ev_now(authd->child.loop));
+    for (unsigned i = 0; i < LISTENERS_MAX; i++)
+        throttle_init(&authd->admission[i], 0, setup->hash_rate, ev_now(authd->child.loop));
+    tally_init(&authd->deferred, authd->child.loop, tell_deferred, authd);
+    tally_init(&authd->nameless, authd->child.loop, tell_nameless, authd);
     throttle_init(&authd->token_rate, 0, TOKENS_A_SECOND, ev_now(authd->child.loop));
     ev_async_init(&authd->hashed, on_hashed);
     authd->hashed.data = authd;

@@ -51,6 +51,7 @@ void hasher_start(struct hasher *h, unsigned threads, struct ev_loop *loop, ev_a
 void hasher_submit(struct hasher *h, struct hash_job *job)
 {
     job->next = NULL;
+    h->count++;
     pthread_mutex_lock(&h->lock);
     *h->last = job;
     h->last = &job->next;
@@ -65,5 +66,7 @@ struct hash_job *hasher_take_done(struct hasher *h)
     h->done = NULL;
     h->done_last = &h->done;
     pthread_mutex_unlock(&h->lock);
+    for (const struct hash_job *job = done; job != NULL; job = job->next)
+        h->count--;
     return done;
 }

@@ -23,6 +23,7 @@ struct hasher {
     pthread_cond_t work;
     struct hash_job *first, **last;     /* to do */
     struct hash_job *done, **done_last; /* finished */
+    uint32_t count;                     /* submitted and not taken back; the loop's own */
     struct ev_loop *loop;
     ev_async *finished;
 };

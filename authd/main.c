@@ -57,6 +57,8 @@ static void on_worker_closed(void *context, const char *why)
 {
     struct worker_link *worker = context;
     log_info("channel of worker %u: %s", worker->index, why);
+    if (worker->channel.broken)
+        child_accuse(&worker->authd->child, ROLE_WORKER, worker->index);
     check_forget_worker(worker);
 }
 
@@ -121,6 +123,7 @@ static void take_new_users(struct authd *a)
     users_free(a->users);
     a->users = a->new_users;
     a->new_users = NULL;
+    a->generation++;
     log_info("%zu users in the password file", a->users->table.count);
 }
 
@@ -187,6 +190,12 @@ static bool take_reload_end(void *context, const struct mc_reload_end *m)
     return true;
 }
 
+/* Whether nobody can be a user who is not in the password file. */
+static bool names_are_all_ours(const struct authd *a)
+{
+    return a->users != NULL && !a->setup.tokens;
+}
+
 static bool take_peer(void *context, const struct mc_peer *m, int fd)
 {
     struct authd *a = context;
@@ -211,6 +220,8 @@ static bool take_peer(void *context, const struct mc_peer *m, int fd)
         channel_open(channel, a->child.loop, fd, LINK_HIGH, &worker_handlers, worker);
     }
     channel->state = CHANNEL_RUNNING;
+    if (m->role == ROLE_ROUTER && names_are_all_ours(a))
+        announce_users(a);
     return true;
 }
 

@@ -14,6 +14,7 @@ static const char *take_line(struct users *users, char *line)
 {
     char *colon = strchr(line, ':');
 
+    users->said_something |= line[0] != '\0';
     if (line[0] == '\0' || line[0] == '#')
         return NULL;
     if (colon == NULL || colon == line)
@@ -31,6 +32,11 @@ static const char *take_line(struct users *users, char *line)
     VERIFY(user != NULL);
     user->name = name;
     user->stored = colon + 1;
+    if ((users->table.count & (users->table.count + 1)) == 0) { /* one below a power of two */
+        users->all = reallocarray(users->all, 2 * users->table.count + 2, sizeof(users->all[0]));
+        VERIFY(users->all != NULL);
+    }
+    users->all[users->table.count] = user;
     keyed_table_insert(&users->table, &user->node, keyed_hash(name.data, name.len));
     return NULL;
 }
@@ -65,6 +71,10 @@ struct users *users_parse(char *text, size_t len, struct slice file, char *why, 
     keyed_table_init(&users->table);
     const char *wrong = strlen(text) != len ? "holds a NUL byte: this is no password file"
                                             : take_lines(users, &number);
+    if (wrong == NULL && !users->said_something) {
+        wrong = "is empty; was writing it interrupted? A comment line alone means no users";
+        number = 0;
+    }
     if (wrong == NULL)
         return users;
     if (number > 0)
@@ -87,6 +97,13 @@ const struct user *users_find(const struct users *users, struct slice name)
     return NULL;
 }
 
+const char *users_stand_in(const struct users *users, struct slice name)
+{
+    if (users->table.count == 0)
+        return NULL;
+    return users->all[keyed_hash(name.data, name.len) % users->table.count]->stored;
+}
+
 void users_free(struct users *users)
 {
     struct keyed_iterator iterator;
@@ -100,6 +117,7 @@ void users_free(struct users *users)
         free(KEYED_ENTRY(node, struct user, node));
     }
     keyed_table_free(&users->table);
+    free(users->all);
     free(users->text);
     free(users);
 }

@@ -15,7 +15,9 @@ struct user {
 
 struct users {
     struct keyed_table table;
-    char *text; /* the file, cut into strings */
+    const struct user **all; /* in the order of the file */
+    char *text;              /* the file, cut into strings */
+    bool said_something;     /* it has a line that is not blank */
 };
 
 /* Parses text, which it owns from now on, of len bytes and NUL-terminated. file is for messages.
@@ -23,6 +25,11 @@ struct users {
 struct users *users_parse(char *text, size_t len, struct slice file, char *why, size_t size);
 
 const struct user *users_find(const struct users *users, struct slice name);
+
+/* The stored password to check an unknown name against, in vain: another user's, always the same
+ * for the same name. So it takes as long as that of a known one, whatever the file's forms are.
+ * NULL: there are no users. */
+const char *users_stand_in(const struct users *users, struct slice name);
 
 /* Wipes and frees; NULL is fine. */
 void users_free(struct users *users);

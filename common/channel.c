@@ -22,6 +22,14 @@ void channel_fail(struct channel *ch, const char *why)
     ch->handlers->closed(ch->context, why);
 }
 
+/* Ends the channel because of what its peer sent. */
+static void break_off(struct channel *ch, const char *why)
+{
+    ch->handling = false;
+    ch->broken = true;
+    channel_fail(ch, why);
+}
+
 /* Handles the complete frames in the buffer; false when the channel was closed meanwhile. */
 static bool channel_handle_frames(struct channel *ch)
 {
@@ -30,8 +38,7 @@ static bool channel_handle_frames(struct channel *ch)
         struct frame_header header;
         memcpy(&header, buf_head(&ch->in), sizeof(header));
         if (header.length > CHANNEL_BODY_MAX || header.reserved != 0) {
-            ch->handling = false;
-            channel_fail(ch, "sent a frame with a bad header");
+            break_off(ch, "sent a frame with a bad header");
             return false;
         }
         size_t frame = sizeof(header) + header.length;
@@ -41,8 +48,7 @@ static bool channel_handle_frames(struct channel *ch)
         }
         struct slice body = slice_of(buf_head(&ch->in) + sizeof(header), header.length);
         if (!ch->handlers->frame(ch->context, ch->state, header.type, body)) {
-            ch->handling = false;
-            channel_fail(ch, "sent a malformed or unexpected message");
+            break_off(ch, "sent a malformed or unexpected message");
             return false;
         }
         if (!channel_is_open(ch)) {

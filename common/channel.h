@@ -37,6 +37,7 @@ struct channel {
     bool was_congested;
     bool paused;   /* reading is off: channel_pause() */
     bool handling; /* inside a frame handler */
+    bool broken;   /* the peer sent what no honest one does, and the channel was closed for it */
     const struct channel_handlers *handlers;
     void *context;
 };

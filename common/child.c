@@ -58,6 +58,13 @@ static bool on_mc_ping(struct child *child, const struct mc_ping *m)
     return true;
 }
 
+static bool on_mc_peer(struct child *child, const struct mc_peer *m)
+{
+    child->peers[m->role][m->index] = m->pid;
+    return child->handlers->peer != NULL &&
+           child->handlers->peer(child->context, m, control_take_fd(&child->control));
+}
+
 /* Passes a message on to the role's own handler. */
 #define PASS_ON(name)                                                                              \
     static bool on_mc_##name(struct child *child, const struct mc_##name *m)                       \
@@ -76,7 +83,6 @@ PASS_ON(router_setup)
 PASS_ON(persistd_setup)
 PASS_ON(authd_setup)
 PASS_ON_WITH_FD(file)
-PASS_ON_WITH_FD(peer)
 PASS_ON(serve)
 PASS_ON(reload)
 PASS_ON(reload_end)
@@ -215,6 +221,15 @@ bool child_audit(struct child *child, const char *json)
 
     VERIFY(audit.event.len <= CONTROL_ARGUMENT_MAX);
     return control_send_message(&child->control, cm_audit, &audit, -1);
+}
+
+void child_accuse(struct child *child, enum role role, uint16_t index)
+{
+    struct cm_broken_peer m = {.role = (uint8_t)role,
+                               .index = index,
+                               .pid = child->peers[role][index]};
+
+    control_send_message(&child->control, cm_broken_peer, &m, -1);
 }
 
 void child_reply(struct child *child, uint32_t id, bool failed, const char *text)

@@ -44,6 +44,7 @@ struct child {
     char chroot_path[4096];
     bool started; /* MC_START came */
     bool log_connections;
+    uint32_t peers[ROLE_COUNT][WORKERS_MAX]; /* process ids */
     struct sandbox_report confined;
     const struct child_handlers *handlers;
     void *context;
@@ -70,6 +71,10 @@ void child_stop(struct child *child);
 /* An audit event: a JSON object as text, without time, process and chain, which are added.
  * False: the master does not keep up, and the event is lost. */
 bool child_audit(struct child *child, const char *json);
+
+/* Has a peer replaced that sent what no honest one does: for the end of its channel, if `broken`
+ * says so. */
+void child_accuse(struct child *child, enum role role, uint16_t index);
 
 /* Answers an operator's command; text of any length is sent in parts. */
 void child_reply(struct child *child, uint32_t id, bool failed, const char *text);

@@ -22,6 +22,8 @@ static struct {
 
 void keyed_hash_init(void)
 {
+    if (process_hash.drawn)
+        return; /* tables may hold hashes already */
     VERIFY(sodium_init() >= 0);
     crypto_shorthash_keygen(process_hash.key);
     process_hash.drawn = true;
@@ -63,8 +65,7 @@ static struct keyed_node **slots_new(size_t count)
 
 void keyed_table_init(struct keyed_table *table)
 {
-    if (!process_hash.drawn)
-        keyed_hash_init();
+    keyed_hash_init();
     *table = (struct keyed_table){.slots = slots_new(SLOTS_MIN), .mask = SLOTS_MIN - 1};
 }
 

@@ -52,10 +52,20 @@
  * proven by another one ends. Sent before the first verdict, and after each change. */
 #define FIELDS_ar_token_keys(F) F(blob, keys, TOKEN_KEYS_MAX * 8)
 
+/* All users that there are, in one or several messages: names, each behind its length in two bytes
+ * (big-endian). Sent before the first verdict, where nobody else can be a user. What the router
+ * holds of others is that of users who were deleted while one of the two was not running. */
+#define USER_NAMES_MAX (256u * 1024)
+#define FIELDS_ar_users(F)                                                                         \
+    F(u8, first, 1)                                                                                \
+    F(u8, last, 1)                                                                                 \
+    F(blob, names, USER_NAMES_MAX)
+
 #define AUTHD_TO_ROUTER(M)                                                                         \
     M(AR_VERDICT, ar_verdict, CHANNEL_SERVING)                                                     \
     M(AR_REVOKE, ar_revoke, CHANNEL_SERVING)                                                       \
-    M(AR_TOKEN_KEYS, ar_token_keys, CHANNEL_SERVING)
+    M(AR_TOKEN_KEYS, ar_token_keys, CHANNEL_SERVING)                                               \
+    M(AR_USERS, ar_users, CHANNEL_SERVING)
 
 MESSAGE_TABLE(worker_to_authd, WORKER_TO_AUTHD)
 MESSAGE_TABLE(authd_to_router, AUTHD_TO_ROUTER)

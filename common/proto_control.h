@@ -85,7 +85,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, max_connections, CONNECTIONS_PER_WORKER_MAX)                                            \
     F(u32, max_unauthenticated, CONNECTIONS_PER_WORKER_MAX)                                        \
     F(u32, client_buffer, UINT32_MAX)    /* bytes that may wait for one slow client */             \
-    F(u32, websocket_ping_s, UINT32_MAX) /* idle seconds before a WebSocket PING */
+    F(u32, websocket_ping_s, UINT32_MAX) /* idle seconds before a WebSocket PING */                \
+    F(u32, connection_rate, UINT32_MAX)  /* connections a second of one address; 0: any */
 
 #define FIELDS_mc_router_setup(F)                                                                  \
     F(u8, allow_zero_length_clientid, 1)                                                           \
@@ -107,6 +108,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, will_grace, UINT32_MAX)         /* seconds, for proxied listeners */                    \
     F(u8, client_id_policy, 2)             /* any, prefix-username, equals-username */             \
     F(u64, commit_backlog, UINT64_MAX)     /* bytes that may wait for persistd */                  \
+    F(u32, connection_rate, UINT32_MAX)    /* connections a second of one address; 0: any */       \
     F(blob, auto_id_prefix, NAME_MAX_BYTES)                                                        \
     F(blob, response_information, NAME_MAX_BYTES) /* with %u and %c; empty: none */                \
     F(blob, version, NAME_MAX_BYTES)
@@ -126,6 +128,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define FIELDS_mc_authd_setup(F)                                                                   \
     F(u8, claimed_names, 1) /* no password file, anonymous allowed: believe user names */          \
     F(u8, allow_anonymous, 1)                                                                      \
+    F(u8, tokens, 1)              /* there are users who are not in the password file */           \
     F(u32, helpers, 64)           /* hashing threads */                                            \
     F(u32, cache_s, UINT32_MAX)   /* life of a verified credential */                              \
     F(u32, hash_rate, UINT32_MAX) /* hashes a second admitted */                                   \
@@ -148,7 +151,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define FIELDS_mc_peer(F)                                                                          \
     F(u8, role, ROLE_COUNT - 1)                                                                    \
     F(u16, index, WORKERS_MAX - 1)                                                                 \
-    F(u16, listener, LISTENERS_MAX - 1)
+    F(u16, listener, LISTENERS_MAX - 1)                                                            \
+    F(u32, pid, UINT32_MAX) /* to be named in CM_BROKEN_PEER */
 
 #define FIELDS_mc_start(F)
 /* Workers: the rest of the broker is up, or gone: accept connections, or stop accepting. */
@@ -221,6 +225,11 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u8, failed, 1)                                                                               \
     F(blob, text, CONTROL_ARGUMENT_MAX)
 #define FIELDS_cm_drained(F)
+/* A peer sent what no honest one does: it is to be replaced. pid is MC_PEER's. */
+#define FIELDS_cm_broken_peer(F)                                                                   \
+    F(u8, role, ROLE_COUNT - 1)                                                                    \
+    F(u16, index, WORKERS_MAX - 1)                                                                 \
+    F(u32, pid, UINT32_MAX)
 
 #define CHILD_TO_MASTER(M)                                                                         \
     M(CM_READY, cm_ready, CHANNEL_OPENING)                                                         \
@@ -231,7 +240,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     M(CM_AUDIT_STATE, cm_audit_state, CHANNEL_ANY)                                                 \
     M(CM_RELOADED, cm_reloaded, CHANNEL_SERVING)                                                   \
     M(CM_REPLY, cm_reply, CHANNEL_SERVING)                                                         \
-    M(CM_DRAINED, cm_drained, CHANNEL_ANY)
+    M(CM_DRAINED, cm_drained, CHANNEL_ANY)                                                         \
+    M(CM_BROKEN_PEER, cm_broken_peer, CHANNEL_ANY)
 
 MESSAGE_TABLE(master_to_child, MASTER_TO_CHILD)
 MESSAGE_TABLE(child_to_master, CHILD_TO_MASTER)

@@ -172,13 +172,20 @@ struct delivery_target {
     F(u64, conn, UINT64_MAX)                                                                       \
     F(u8, hold, 1)
 
+/* The policy changed: what CONNACK said of the client's rates is no longer so. */
+#define FIELDS_rw_rates(F)                                                                         \
+    F(u64, conn, UINT64_MAX)                                                                       \
+    F(u32, publish_rate, UINT32_MAX)                                                               \
+    F(u32, publish_bytes, UINT32_MAX)
+
 #define ROUTER_TO_WORKER(M)                                                                        \
     M(RW_DELIVER, rw_deliver, CHANNEL_SERVING)                                                     \
     M(RW_ACK, rw_ack, CHANNEL_SERVING)                                                             \
     M(RW_CONNACK, rw_connack, CHANNEL_SERVING)                                                     \
     M(RW_SUBACK, rw_suback, CHANNEL_SERVING)                                                       \
     M(RW_DISCONNECT, rw_disconnect, CHANNEL_SERVING)                                               \
-    M(RW_HOLD, rw_hold, CHANNEL_SERVING)
+    M(RW_HOLD, rw_hold, CHANNEL_SERVING)                                                           \
+    M(RW_RATES, rw_rates, CHANNEL_SERVING)
 
 MESSAGE_TABLE(worker_to_router, WORKER_TO_ROUTER)
 MESSAGE_TABLE(router_to_worker, ROUTER_TO_WORKER)

@@ -28,7 +28,7 @@ struct subcommand {
 /* One for each, in a file of its own; main.c lists them. */
 extern const struct subcommand audit_command, backup_command, doctor_command, health_command,
     jwks_command, key_command, passwd_command, policy_command, reload_command, restore_command,
-    sandbox_command, status_command, store_command;
+    sandbox_command, statistics_command, status_command, store_command;
 
 /* Asks the broker. Prints the reason on standard error and returns NULL when it cannot be reached
  * or refuses; otherwise the whole answer, which the caller frees. fd is sent along when not -1. */

@@ -10,9 +10,9 @@
 #include <string.h>
 
 static const struct subcommand *const subcommands[] = {
-    &status_command, &sandbox_command, &health_command, &doctor_command, &reload_command,
-    &passwd_command, &policy_command,  &jwks_command,   &key_command,    &store_command,
-    &backup_command, &restore_command, &audit_command,
+    &status_command, &sandbox_command, &health_command,  &doctor_command, &statistics_command,
+    &reload_command, &passwd_command,  &policy_command,  &jwks_command,   &key_command,
+    &store_command,  &backup_command,  &restore_command, &audit_command,
 };
 enum { SUBCOMMAND_COUNT = sizeof(subcommands) / sizeof(subcommands[0]) };
 

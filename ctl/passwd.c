@@ -3,6 +3,7 @@
 #include "ctl/ctl.h"
 
 #include "common/password.h"
+#include "policy/policy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,13 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
-enum { PASSWORD_MAX = 1024 };
+enum { PASSWORD_MAX = 1024, NAME_BYTES_MAX = 1024, PATH_BYTES_MAX = 4096 };
 
-/* Reads a line without echo when it comes from a terminal. False at the end of input. */
+/* Reads a line without echo when it comes from a terminal. False at the end of input, and when the
+ * line is empty or too long: half a password would be another one. */
 static bool read_line(const char *prompt, char *line, size_t size)
 {
     struct termios before;
@@ -33,6 +36,8 @@ static bool read_line(const char *prompt, char *line, size_t size)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
     }
+    if (got && strlen(line) == size - 1 && line[size - 2] != '\n')
+        return false;
     if (got)
         line[strcspn(line, "\r\n")] = '\0';
     return got && line[0] != '\0';
@@ -45,7 +50,9 @@ static bool read_password(char *password, size_t size, bool confirm)
     bool same = true;
 
     if (!read_line("Password: ", password, size)) {
-        ctl_fail("no password was given; type it, or pass it as one line on standard input");
+        ctl_fail("no password of 1 to %d bytes was given; type it, or pass it as one line on "
+                 "standard input",
+                 PASSWORD_MAX - 2);
         return false;
     }
     if (confirm && isatty(STDIN_FILENO)) {
@@ -59,10 +66,12 @@ static bool read_password(char *password, size_t size, bool confirm)
 
 static bool name_is_good(const char *user)
 {
-    if (user[0] != '\0' && strlen(user) <= 1024 && strpbrk(user, ":+#/\r\n") == NULL &&
-        user[0] != '$')
+    if (strlen(user) <= NAME_BYTES_MAX && strchr(user, ':') == NULL && user[0] != '#' &&
+        policy_name_is_safe(slice_text(user)))
         return true;
-    ctl_fail("a user name is not empty, has none of : + # / and does not begin with $");
+    ctl_fail("a user name is UTF-8 text of 1 to %d bytes, has none of : + # / and no control "
+             "characters, and does not begin with $",
+             NAME_BYTES_MAX);
     return false;
 }
 
@@ -73,52 +82,124 @@ static bool is_entry(const char *line, const char *user)
     return strncmp(line, user, len) == 0 && line[len] == ':';
 }
 
-/* Writes the new file beside the old one and puts it in its place. stored NULL deletes the user.
- * found says whether the user was there. */
-static bool rewrite(const char *path, const char *user, const char *stored, bool *found)
+/* What goes into the new file: the old lines but the user's own, and its new one if it has one. */
+static bool copy_lines(FILE *old, FILE *new, const char *user, const char *stored, bool *found)
 {
-    char beside[4096];
     char *line = NULL;
     size_t room = 0;
-    struct stat status = {.st_mode = 0600};
+    ssize_t len;
+    bool any = stored != NULL;
 
     *found = false;
-    FILE *old = fopen(path, "re");
-    if (old == NULL && errno != ENOENT)
-        return false;
-    if (old != NULL && fstat(fileno(old), &status) != 0) {
-        fclose(old);
-        return false;
-    }
-    snprintf(beside, sizeof(beside), "%.4000s.XXXXXX", path);
-    int fd = mkostemp(beside, O_CLOEXEC);
-    FILE *new = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (new == NULL) {
-        if (old != NULL)
-            fclose(old);
-        return false;
-    }
-    while (old != NULL && getline(&line, &room, old) > 0) {
-        if (!is_entry(line, user)) {
-            fputs(line, new);
-        } else {
+    while (old != NULL && (len = getline(&line, &room, old)) > 0) {
+        if (is_entry(line, user)) {
             *found = true;
+            continue;
         }
+        fwrite(line, 1, (size_t)len, new);
+        if (line[len - 1] != '\n')
+            fputc('\n', new);
+        any |= line[strspn(line, "\r\n")] != '\0';
     }
     free(line);
     if (stored != NULL)
         fprintf(new, "%s:%s\n", user, stored);
-    /* As private as it was, and never readable by others. */
-    bool good = fchmod(fd, status.st_mode & 0640) == 0 && fflush(new) == 0 && fsync(fd) == 0 &&
-                (old == NULL || fchown(fd, status.st_uid, status.st_gid) == 0);
-    good = fclose(new) == 0 && good;
+    if (!any) /* to the broker an empty file looks like a lost one */
+        fputs("# no users\n", new);
+    return old == NULL || !ferror(old);
+}
+
+/* Writes the new file beside the old one, with its owner, and at most its permissions. */
+static bool write_beside(FILE *old, int fd, const char *user, const char *stored, bool *found)
+{
+    struct stat status = {.st_mode = 0600};
+    FILE *new = fdopen(fd, "w");
+
+    if (new == NULL) {
+        close(fd);
+        return false;
+    }
+    bool good = old == NULL || fstat(fileno(old), &status) == 0;
+    good = good && copy_lines(old, new, user, stored, found);
+    /* The owner first: with it, modes may change. Never readable by others. */
+    good = good && (old == NULL || fchown(fd, status.st_uid, status.st_gid) == 0) &&
+           fchmod(fd, status.st_mode & 0640) == 0 && fflush(new) == 0 && fsync(fd) == 0;
+    return fclose(new) == 0 && good;
+}
+
+/* Puts a new file in the place of the old one. stored NULL deletes the user. found says whether the
+ * user was there. directory is locked: of two that do this at once, one waits. */
+static bool rewrite(const char *path, int directory, const char *user, const char *stored,
+                    bool *found)
+{
+    char beside[PATH_BYTES_MAX + 8];
+
+    FILE *old = fopen(path, "re");
+    if (old == NULL && errno != ENOENT)
+        return false;
+    snprintf(beside, sizeof(beside), "%s.XXXXXX", path);
+    int fd = mkostemp(beside, O_CLOEXEC);
+    bool good = fd >= 0 && write_beside(old, fd, user, stored, found);
     if (old != NULL)
         fclose(old);
+    if (fd < 0)
+        return false;
     if (good && (stored != NULL || *found)) {
-        good = rename(beside, path) == 0;
+        good = rename(beside, path) == 0 && fsync(directory) == 0;
     } else {
+        int error = errno;
         unlink(beside);
+        errno = error;
     }
+    return good;
+}
+
+/* The file itself, where path is a link to it. */
+static bool resolve(const char *path, char real[PATH_BYTES_MAX])
+{
+    char *found = realpath(path, NULL);
+    bool fits = strlen(found != NULL ? found : path) < PATH_BYTES_MAX;
+
+    if (found == NULL && errno != ENOENT)
+        return false;
+    snprintf(real, PATH_BYTES_MAX, "%s", found != NULL ? found : path);
+    free(found);
+    errno = ENAMETOOLONG;
+    return fits;
+}
+
+/* Opens the folder that the file is in, and locks it. */
+static int lock_folder(const char *real)
+{
+    char folder[PATH_BYTES_MAX];
+    const char *slash = strrchr(real, '/');
+
+    if (slash == NULL)
+        snprintf(folder, sizeof(folder), ".");
+    else
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - real) + 1, real);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Changes one user's entry; see rewrite(). */
+static bool change(const char *path, const char *user, const char *stored, bool *found)
+{
+    char real[PATH_BYTES_MAX];
+
+    *found = false;
+    if (!resolve(path, real))
+        return false;
+    int directory = lock_folder(real);
+    bool good = directory >= 0 && rewrite(real, directory, user, stored, found);
+    int error = errno;
+    if (directory >= 0)
+        close(directory);
+    errno = error;
     return good;
 }
 
@@ -136,7 +217,7 @@ static int add(const char *path, const char *user)
     sodium_memzero(password, sizeof(password));
     if (bad != 0)
         return ctl_fail("there is not enough memory to hash the password");
-    if (!rewrite(path, user, stored, &found))
+    if (!change(path, user, stored, &found))
         return ctl_fail("%s cannot be written: %s", path, strerror(errno));
     printf("%s %s; 'bulkheadctl reload' makes a running broker take it\n", user,
            found ? "has a new password" : "was added");
@@ -147,7 +228,7 @@ static int delete_user(const char *path, const char *user)
 {
     bool found;
 
-    if (!rewrite(path, user, NULL, &found))
+    if (!change(path, user, NULL, &found))
         return ctl_fail("%s cannot be written: %s", path, strerror(errno));
     if (!found)
         return ctl_fail("%s has no user %s", path, user);

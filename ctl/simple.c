@@ -1,4 +1,4 @@
-/* Subcommands that ask one question and print the answer: health, reload. */
+/* Subcommands that ask one question and print the answer: health, reload, statistics. */
 #include "ctl/ctl.h"
 
 static int ask_and_print(const struct ctl *ctl, int count, const char *verb)
@@ -18,6 +18,12 @@ static int run_reload(const struct ctl *ctl, int count, char **words)
     return ask_and_print(ctl, count, "reload");
 }
 
+static int run_statistics(const struct ctl *ctl, int count, char **words)
+{
+    (void)words;
+    return ask_and_print(ctl, count, "statistics");
+}
+
 const struct subcommand health_command = {
     .name = "health",
     .usage = "health",
@@ -30,4 +36,11 @@ const struct subcommand reload_command = {
     .usage = "reload",
     .summary = "Read configuration, access rules, passwords and keys of tokens again: all or none.",
     .run = run_reload,
+};
+
+const struct subcommand statistics_command = {
+    .name = "statistics",
+    .usage = "statistics",
+    .summary = "Print the router's counters as JSON: what it holds, refused, dropped and limited.",
+    .run = run_statistics,
 };

@@ -102,6 +102,7 @@ struct config {
     int64_t sys_interval;
     int64_t client_buffer;
     int64_t max_unauthenticated;
+    int64_t connection_rate;
     int64_t websocket_ping;
     int64_t will_grace;
     int64_t drain_timeout; /* durations are milliseconds */

@@ -338,6 +338,7 @@ void config_finish(struct config *config, const struct config_arguments *argumen
     check_same_users(config);
     check_identity(config);
     config_check_tokens(config);
+    config_check_audit(config);
     check_claimed_names(config);
     finish_log(config, arguments);
 }

@@ -153,7 +153,7 @@ const struct option config_options[] = {
     TIME("auth_cache", AT(auth_cache), .value = "10m", RANGE(0, DAY), OWN,
          .help = "How long a verified password is remembered as a keyed hash; 0: not at all."),
     NUMBER("auth_rate", AT(auth_rate), .value = "50", RANGE(1, 100000), OWN,
-           .help = "Password hashes a second before clients are told to try again."),
+           .help = "Password hashes a second of one listener before clients are told to try again."),
     TIME("auth_failure_delay", AT(auth_failure_delay), .value = "1s", RANGE(0, MINUTE), OWN,
          .help = "Delay after a wrong password, doubled for each further one of the same address "
                  "or user."),
@@ -212,6 +212,9 @@ const struct option config_options[] = {
            .help = "Subscriptions of one session."),
     SIZE("client_buffer", AT(client_buffer), .value = "2M", OWN, RANGE(4096, UINT32_MAX),
          .help = "Bytes that wait in a worker for one client that reads slowly."),
+    NUMBER("connection_rate", AT(connection_rate), .value = "0", OWN, RANGE(0, 1000000),
+           .help = "Connections a second of one address, ten seconds' worth of which may come at "
+                   "once; 0: any. Never counts a proxy's own address."),
     NUMBER("max_unauthenticated", AT(max_unauthenticated), .value = "4096", OWN,
            RANGE(16, CONNECTIONS_PER_WORKER_MAX),
            .help = "Connections of one worker that have not shown who they are; beyond it the "

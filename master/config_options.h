@@ -74,4 +74,7 @@ option_handler config_take_listener, config_take_port, config_take_bind_address,
     config_take_include_dir, config_take_per_listener, config_take_log_dest, config_take_log_type,
     config_take_workers;
 
+/* Complains of kinds of audit events that there are not. */
+void config_check_audit(struct config *config);
+
 #endif

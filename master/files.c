@@ -130,6 +130,46 @@ int files_open_policy(struct file_set *set, enum file_kind kind, unsigned listen
     return copy;
 }
 
+/* Whether the last line has its end. A file of JSON shows in itself whether it is whole. */
+static bool has_end(const struct opened_file *file)
+{
+    struct stat status;
+    char last = '\n';
+
+    return (file->kind != FILE_ACL && file->kind != FILE_ACL_INCLUDE &&
+            file->kind != FILE_PASSWORD) ||
+           (fstat(file->fd, &status) == 0 && status.st_size > 0 &&
+            pread(file->fd, &last, 1, status.st_size - 1) == 1 && last == '\n');
+}
+
+static const struct opened_file *find(const struct file_set *set, const struct opened_file *like)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const struct opened_file *file = &set->files[i];
+        if (file->kind == like->kind && file->listener == like->listener &&
+            strcmp(file->name, like->name) == 0)
+            return file;
+    }
+    return NULL;
+}
+
+bool files_are_whole(const struct file_set *before, const struct file_set *now)
+{
+    bool whole = true;
+
+    for (size_t i = 0; i < now->count; i++) {
+        const struct opened_file *file = &now->files[i];
+        const struct opened_file *old = find(before, file);
+        if (old == NULL || has_end(file) || !has_end(old))
+            continue;
+        log_error("%s: the last line has no end, and had one before: was writing it interrupted? "
+                  "End it with a newline",
+                  file->name);
+        whole = false;
+    }
+    return whole;
+}
+
 static bool open_rules(struct file_set *set, unsigned listener, const char *path)
 {
     if (path == NULL)

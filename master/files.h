@@ -25,6 +25,10 @@ struct file_set {
  * with the reasons logged, when one is missing, empty or cannot be read. */
 bool files_open_policies(const struct config *config, struct file_set *set);
 
+/* Whether no file of `now` has lost the end of its last line, which it had in `before`: what was
+ * written by half looks like that. False with the reason logged. */
+bool files_are_whole(const struct file_set *before, const struct file_set *now);
+
 /* Opens what persistd uses: the data directory, which it takes over when it is new, and the key. */
 bool files_open_store(const struct config *config, const struct identities *ids,
                       struct file_set *set);

@@ -39,7 +39,8 @@ static void hand_over(struct process *to, const struct process *peer, int fd)
 {
     struct mc_peer message = {.role = (uint8_t)peer->role,
                               .index = (uint16_t)peer->index,
-                              .listener = (uint16_t)peer->listener};
+                              .listener = (uint16_t)peer->listener,
+                              .pid = (uint32_t)peer->pid};
 
     process_send(to, mc_peer, &message, fd);
 }

@@ -102,6 +102,26 @@ static bool on_cm_drained(struct process *p, const struct cm_drained *m)
     return p->state == PROCESS_STOPPING;
 }
 
+/* Whose word counts against whom: each judges those who are nearer to the clients than itself. */
+static bool may_accuse(enum role accuser, enum role accused)
+{
+    return (accuser == ROLE_ROUTER && (accused == ROLE_WORKER || accused == ROLE_AUTHD)) ||
+           (accuser == ROLE_AUTHD && accused == ROLE_WORKER) ||
+           (accuser == ROLE_PERSISTD && accused == ROLE_ROUTER);
+}
+
+static bool on_cm_broken_peer(struct process *p, const struct cm_broken_peer *m)
+{
+    if (!may_accuse(p->role, m->role))
+        return false;
+    for (size_t i = 0; i < p->master->process_count; i++) {
+        struct process *peer = &p->master->processes[i];
+        if (peer->role == m->role && peer->index == m->index && peer->pid == (pid_t)m->pid)
+            process_kill(peer, "it broke the protocol with another process");
+    }
+    return true;
+}
+
 MESSAGE_DISPATCH(dispatch, struct process, CHILD_TO_MASTER)
 
 bool process_on_message(void *opaque, unsigned state, uint16_t type, struct slice body)

@@ -155,7 +155,8 @@ void reload_begin(struct master *m, reload_done_fn *done, void *context)
     reload.config = config_load(&m->arguments, collect_problem, NULL);
     if (reload.config == NULL) {
         finish(m, false, reload.problems);
-    } else if (!files_open_policies(reload.config, &reload.policies)) {
+    } else if (!files_open_policies(reload.config, &reload.policies) ||
+               !files_are_whole(&m->policies, &reload.policies)) {
         finish(m, false, "a file that it names cannot be used; the log says which");
     } else {
         ask(m);

@@ -132,6 +132,7 @@ static void send_worker_setup(struct process *p)
         .max_unauthenticated = (uint32_t)config->max_unauthenticated,
         .client_buffer = bounded(config->client_buffer),
         .websocket_ping_s = bounded((config->websocket_ping + 999) / 1000),
+        .connection_rate = bounded(config->connection_rate),
     };
     process_send(p, mc_worker_setup, &setup, -1);
 }
@@ -158,6 +159,7 @@ static void send_router_setup(struct process *p)
         .session_expiry_max = expiry > 0 ? bounded(expiry) : UINT32_MAX,
         .sys_interval = bounded(config->sys_interval),
         .will_grace = bounded((config->will_grace + 999) / 1000),
+        .connection_rate = bounded(config->connection_rate),
         .client_id_policy = (uint8_t)config->client_id_policy,
         .commit_backlog = (uint64_t)config->commit_backlog,
         .auto_id_prefix = text_or_empty(config->security.auto_id_prefix),
@@ -210,6 +212,7 @@ static void send_authd_setup(struct process *p)
     struct mc_authd_setup setup = {
         .claimed_names = names_are_claimed(config),
         .allow_anonymous = anyone_is_let_in(config),
+        .tokens = config->access_jwks_file != NULL || config->jwt_jwks_file != NULL,
         .helpers = (uint32_t)config->auth_helpers,
         .cache_s = bounded(config->auth_cache / 1000),
         .hash_rate = bounded(config->auth_rate),

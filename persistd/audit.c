@@ -18,6 +18,10 @@
 #define AUDIT_HEAD     AUDIT_DIRECTORY "/head"
 #define AUDIT_NEW_HEAD AUDIT_DIRECTORY "/head.new"
 
+/* The one control character that JSON lets through. */
+#define DELETE         '\x7f'
+#define DELETE_ESCAPED "\\u007f"
+
 /* How far the chain had come, in a file beside the log; the tag keeps it from being made up. */
 struct audit_head {
     uint64_t sequence;
@@ -84,24 +88,53 @@ static bool write_line(struct audit_log *log, const char *line, size_t len)
     return false;
 }
 
+void audit_time(char text[static AUDIT_TIME_SIZE])
+{
+    struct timespec now;
+    struct tm utc;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    size_t len = strftime(text, AUDIT_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + len, AUDIT_TIME_SIZE - len, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+size_t audit_dump(const json_t *record, char *line, size_t size)
+{
+    size_t len = json_dumpb(record, line, size, JSON_COMPACT | JSON_ENSURE_ASCII);
+    size_t deletes = 0;
+
+    if (len == 0 || len > size)
+        return 0;
+    for (size_t i = 0; i < len; i++)
+        deletes += line[i] == DELETE;
+    size_t grown = len + deletes * (sizeof(DELETE_ESCAPED) - 2);
+    if (grown > size)
+        return 0;
+    for (size_t from = len, to = grown; to > from;) { /* from the end */
+        char byte = line[--from];
+        if (byte != DELETE) {
+            line[--to] = byte;
+        } else {
+            to -= sizeof(DELETE_ESCAPED) - 1;
+            memcpy(line + to, DELETE_ESCAPED, sizeof(DELETE_ESCAPED) - 1);
+        }
+    }
+    return grown;
+}
+
 /* Adds sequence, time and chain to the object and writes it. */
 static bool append(struct audit_log *log, json_t *record)
 {
     char line[AUDIT_LINE_MAX];
-    char when[40];
-    struct timespec now;
-    struct tm utc;
+    char when[AUDIT_TIME_SIZE];
     uint8_t chain[AUDIT_CHAIN_SIZE];
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    size_t len = strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(when + len, sizeof(when) - len, ".%03ldZ", now.tv_nsec / 1000000);
+    audit_time(when);
     json_object_set_new(record, "time", json_string(when));
     json_object_set_new(record, "sequence", json_integer((json_int_t)log->sequence + 1));
-    size_t body =
-        json_dumpb(record, line, sizeof(line) - AUDIT_TAIL_LEN, JSON_COMPACT | JSON_ENSURE_ASCII);
-    if (body < 2 || body > sizeof(line) - AUDIT_TAIL_LEN)
+    size_t body = audit_dump(record, line, sizeof(line) - AUDIT_TAIL_LEN);
+    if (body < 2)
         return false;
     body--; /* the closing brace comes after the chain */
     memcpy(chain, log->chain, sizeof(chain));
@@ -232,6 +265,15 @@ bool audit_open(struct audit_log *log, const struct keyring *keyring, uint64_t m
     return open_file(log) && resume(log);
 }
 
+/* Notes that the log cannot be written. */
+static bool failed(struct audit_log *log)
+{
+    if (!log->failing)
+        log_error("the audit log cannot be written: %s", strerror(errno));
+    log->failing = true;
+    return false;
+}
+
 bool audit_sign(struct audit_log *log)
 {
     crypto_generichash_state state = log->digest;
@@ -248,9 +290,11 @@ bool audit_sign(struct audit_log *log)
     sodium_bin2hex(signature_hex, sizeof(signature_hex), signature, sizeof(signature));
     if (!append_new(log, json_pack("{s:s, s:s, s:s}", "event", "audit_signature", "digest",
                                    digest_hex, "signature", signature_hex)))
-        return false;
+        return failed(log);
+    if (fdatasync(log->fd) != 0 || !head_save(log))
+        return failed(log);
     log->signed_sequence = log->sequence;
-    return fdatasync(log->fd) == 0 && head_save(log);
+    return true;
 }
 
 static bool rotate(struct audit_log *log)
@@ -283,8 +327,8 @@ static bool recovered(struct audit_log *log)
     log->failing = false;
     log->lost = 0;
     log_notice("the audit log can be written again; %" PRIu64 " records were lost", lost);
-    return append_new(
-        log, json_pack("{s:s, s:I}", "event", "audit_records_lost", "count", (json_int_t)lost));
+    return lost == 0 || append_new(log, json_pack("{s:s, s:I}", "event", "audit_records_lost",
+                                                  "count", (json_int_t)lost));
 }
 
 json_t *audit_parse(struct slice event)
@@ -305,18 +349,22 @@ bool audit_write(struct audit_log *log, struct slice event)
 
 bool audit_write_record(struct audit_log *log, json_t *record)
 {
-    bool ready = log->fd >= 0 || open_file(log);
+    bool ready = log->fd >= 0 || (open_file(log) && resume(log));
     if (ready && log->max_bytes > 0 && log->bytes >= log->max_bytes)
         ready = rotate(log);
     if (append_new(log, ready ? record : NULL))
         return !log->failing || recovered(log);
     if (!ready)
         json_decref(record);
-    if (!log->failing)
-        log_error("the audit log cannot be written: %s", strerror(errno));
-    log->failing = true;
     log->lost++;
-    return false;
+    return failed(log);
+}
+
+bool audit_fits(const json_t *record)
+{
+    char line[AUDIT_RECORD_MAX];
+
+    return audit_dump(record, line, sizeof(line)) > 0;
 }
 
 void audit_close(struct audit_log *log)

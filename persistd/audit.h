@@ -15,7 +15,12 @@
 #define AUDIT_DIRECTORY "audit"
 #define AUDIT_FILE      AUDIT_DIRECTORY "/audit.log"
 
-enum { AUDIT_CHAIN_SIZE = 32, AUDIT_DIGEST_SIZE = 32 };
+enum {
+    AUDIT_CHAIN_SIZE = 32,
+    AUDIT_DIGEST_SIZE = 32,
+    AUDIT_TIME_SIZE = 40,
+    AUDIT_RECORD_MAX = 24 * 1024, /* bytes of a record before time, sequence and chain */
+};
 
 struct audit_log {
     int fd; /* -1: the log is off, or failing */
@@ -51,6 +56,16 @@ bool audit_write_record(struct audit_log *log, json_t *record);
 /* The text as an object; one that says so when it is none. The caller releases it. */
 json_t *audit_parse(struct slice event);
 
+/* Writes an object as one line of printable ASCII, without an end; returns its length, 0: it does
+ * not fit. */
+size_t audit_dump(const json_t *record, char *line, size_t size);
+
+/* Whether a record is short enough to be written, and copied to the master. */
+bool audit_fits(const json_t *record);
+
+/* The time as records have it: UTC, with milliseconds. */
+void audit_time(char text[static AUDIT_TIME_SIZE]);
+
 /* Signs what was written since the last signature and puts all of it on disk. */
 bool audit_sign(struct audit_log *log);
 
@@ -63,6 +78,9 @@ struct audit_check {
     uint64_t signatures;
     uint64_t line;     /* the first that does not hold; 0: all hold */
     char problem[160]; /* and why */
+    /* If all hold: where in the chain the file begins and ends. */
+    uint64_t first, last;
+    uint8_t before[AUDIT_CHAIN_SIZE], after[AUDIT_CHAIN_SIZE];
 };
 
 /* Checks a log file from its first to its last line. `log` gives the keys; with_chain also checks

@@ -11,7 +11,7 @@
 enum {
     AUDIT_CHAIN_INTRO_LEN = sizeof(AUDIT_CHAIN_INTRO) - 1,
     AUDIT_TAIL_LEN = AUDIT_CHAIN_INTRO_LEN + 2 * AUDIT_CHAIN_SIZE + sizeof(AUDIT_CHAIN_OUTRO) - 1,
-    AUDIT_LINE_MAX = 64 * 1024,
+    AUDIT_LINE_MAX = AUDIT_RECORD_MAX + 1024,
 };
 
 /* Moves chain on by one record. */

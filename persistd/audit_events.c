@@ -2,6 +2,7 @@
  * written, and copied to the master, which has standard error and syslog. */
 #include "persistd/audit_events.h"
 
+#include "common/audit_kinds.h"
 #include "common/child.h"
 #include "common/log.h"
 #include "common/verify.h"
@@ -10,7 +11,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 enum { SIGN_EVERY_S = 10, RETRY_EVERY_S = 1 };
 
@@ -35,6 +36,27 @@ void audit_events_setup(const struct mc_persistd_setup *setup)
     state.events[len + 1] = '\0';
 }
 
+#define KIND(name, from) {#name, from},
+
+static const struct {
+    const char *event;
+    unsigned from;
+} kinds[] = {AUDIT_KINDS(KIND)};
+
+/* Whether a process of that role may have this written. */
+static bool is_credible(const json_t *record, enum role role)
+{
+    const char *event = json_string_value(json_object_get(record, "event"));
+
+    if (event == NULL || json_object_get(record, "chain") != NULL || !audit_fits(record))
+        return false;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(kinds[i].event, event) == 0)
+            return (kinds[i].from & AUDIT_FROM(role)) != 0;
+    }
+    return false;
+}
+
 /* The log's own records are always kept: they belong to the chain. */
 static bool is_wanted(const json_t *record)
 {
@@ -52,24 +74,21 @@ static void send_copy(void *context, struct slice line)
     struct persistd *p = context;
     struct cm_audit_line message = {.line = line};
 
-    if (state.copy && line.len <= CONTROL_ARGUMENT_MAX)
+    if (state.copy && line.len > 0 && line.len <= CONTROL_ARGUMENT_MAX)
         control_send_message(&p->child.control, cm_audit_line, &message, -1);
 }
 
-/* Without a store there is no log, and no key to chain it with: a copy is all. */
+/* Without a store, or while the log cannot be written, there is nothing to chain to: a copy is all.
+ */
 static void copy_unchained(struct persistd *p, json_t *record)
 {
-    char when[40];
-    time_t now = time(NULL);
-    struct tm utc;
+    char line[AUDIT_RECORD_MAX + 1024];
+    char when[AUDIT_TIME_SIZE];
 
-    gmtime_r(&now, &utc);
-    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    audit_time(when);
     json_object_set_new(record, "time", json_string(when));
-    char *line = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII);
-    if (line != NULL)
-        send_copy(p, slice_text(line));
-    free(line);
+    json_object_del(record, "sequence");
+    send_copy(p, slice_of(line, audit_dump(record, line, sizeof(line))));
     json_decref(record);
 }
 
@@ -80,6 +99,9 @@ static void announce(struct persistd *p)
     if (p->audit.failing == state.announced)
         return;
     state.announced = p->audit.failing;
+    if (p->audit.failing)
+        copy_unchained(p, json_pack("{s:s, s:s, s:i}", "event", "audit_failing", "process",
+                                    "persistd", "pid", (int)getpid()));
     control_send_message(&p->child.control, cm_audit_state, &message, -1);
     if (p->audit.failing) {
         ev_timer_start(p->child.loop, &state.retry);
@@ -93,6 +115,10 @@ void audit_events_take(struct persistd *p, const struct mc_audit *m)
     if (!p->auditing && !state.copy)
         return;
     json_t *record = audit_parse(m->event);
+    if (record != NULL && !is_credible(record, m->role)) {
+        json_decref(record);
+        record = json_pack("{s:s}", "event", "unreadable_event");
+    }
     if (record == NULL || !is_wanted(record)) {
         json_decref(record);
         return;
@@ -101,7 +127,11 @@ void audit_events_take(struct persistd *p, const struct mc_audit *m)
     json_object_set_new(record, "process", json_string(role_name(m->role)));
     json_object_set_new(record, "pid", json_integer(m->pid));
     if (p->auditing) {
-        audit_write_record(&p->audit, record);
+        json_t *copy = json_incref(record);
+        if (!audit_write_record(&p->audit, record))
+            copy_unchained(p, copy); /* the other destinations need not miss it */
+        else
+            json_decref(copy);
         announce(p);
     } else {
         copy_unchained(p, record);
@@ -115,6 +145,7 @@ static void on_sign(struct ev_loop *loop, ev_timer *watcher, int revents)
     (void)loop;
     (void)revents;
     audit_sign(&p->audit);
+    announce(p);
 }
 
 /* Nobody may come in while the log fails (audit_required), so no event would show that it works

@@ -61,7 +61,9 @@ static bool check_record(struct verification *v, const json_t *record)
         return wrong(v, "the record has no event or no sequence");
     if (v->sequence != 0 && sequence != v->sequence + 1)
         return wrong(v, "a record is missing before this one, or was repeated");
-    v->sequence = sequence;
+    if (v->sequence == 0)
+        v->check->first = sequence;
+    v->sequence = v->check->last = sequence;
     v->signed_here = strcmp(event, "audit_signature") == 0;
     return !v->signed_here || check_signature(v, record);
 }
@@ -85,6 +87,8 @@ static bool check_line(struct verification *v, char *line, size_t len)
         json_decref(record);
         return wrong(v, "the file does not begin with audit_begin");
     }
+    if (v->line == 1)
+        memcpy(v->check->before, v->chain, sizeof(v->chain));
     audit_chain_next(v->log->chain_key, v->chain, body);
     bool good = !v->with_chain || memcmp(v->chain, chain, sizeof(chain)) == 0 ||
                 wrong(v, "the record was altered, or one before it was removed");
@@ -111,5 +115,6 @@ void audit_verify(const struct audit_log *log, FILE *file, bool with_chain,
             break;
         check->records++;
     }
+    memcpy(check->after, v.chain, sizeof(v.chain));
     free(line);
 }

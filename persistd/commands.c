@@ -111,9 +111,26 @@ static bool command_rewrap(struct persistd *p, const struct mc_command *m, int f
                   "next start\n");
 }
 
+static void PRINTF_LIKE(3, 4) add_text(char *text, size_t size, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text + used, size - used, format, arguments);
+    va_end(arguments);
+}
+
+/* Whether a file ends where the next newer one, or what is to be written next, goes on. */
+static bool joins(const struct audit_check *older, uint64_t next, const uint8_t *chain)
+{
+    return older->last + 1 == next && memcmp(older->after, chain, AUDIT_CHAIN_SIZE) == 0;
+}
+
 /* Checks the log in place, newest file first. */
 static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
 {
+    struct audit_check newer = {.first = p->audit.sequence + 1};
     struct audit_check check;
     char path[64];
     char text[8192] = "";
@@ -121,22 +138,26 @@ static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
 
     if (!p->auditing)
         return answer(p, m, true, "the audit log is off: set audit_dest file\n");
+    memcpy(newer.before, p->audit.chain, sizeof(newer.before));
     for (unsigned i = 0; i <= p->audit.keep; i++) {
         snprintf(path, sizeof(path), i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
         FILE *file = fopen(path, "re");
         if (file == NULL)
-            break;
+            continue;
         audit_verify(&p->audit, file, true, &check);
         fclose(file);
-        size_t used = strlen(text);
         if (check.line != 0)
-            snprintf(text + used, sizeof(text) - used, "%s:%" PRIu64 ": %s\n", path, check.line,
-                     check.problem);
+            add_text(text, sizeof(text), "%s:%" PRIu64 ": %s\n", path, check.line, check.problem);
         else
-            snprintf(text + used, sizeof(text) - used,
+            add_text(text, sizeof(text),
                      "%s: %" PRIu64 " records and %" PRIu64 " signatures hold\n", path,
                      check.records, check.signatures);
-        failed |= check.line != 0;
+        bool joined =
+            newer.line != 0 || check.line != 0 || joins(&check, newer.first, newer.before);
+        if (!joined)
+            add_text(text, sizeof(text), "%s: records are missing after its end\n", path);
+        failed |= check.line != 0 || !joined;
+        newer = check;
     }
     return answer(p, m, failed, text);
 }

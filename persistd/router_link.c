@@ -258,6 +258,8 @@ static void on_router_closed(void *context, const char *why)
     struct persistd *p = context;
 
     log_info("channel of the router: %s", why);
+    if (p->router.broken)
+        child_accuse(&p->child, ROLE_ROUTER, 0);
     drop_open(p);
     ev_timer_stop(p->child.loop, &p->open_again);
     p->load_wanted = false;

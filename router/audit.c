@@ -5,18 +5,20 @@
 #include "common/keyed_table.h"
 #include "common/log.h"
 #include "common/proto_worker_router.h"
+#include "common/text_cut.h"
 #include "router/connection.h"
 #include "router/router.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
     REPEAT_INTERVAL = 10 * 1000, /* milliseconds between two events about the same */
+    SPREAD_MAX = 16,             /* different ones of a kind that one user may cause in that time */
     RULE_TEXT_MAX = 512,
     LOG_LINES_BURST = 1000, /* about connections */
     LOG_LINES_RATE = 100,   /* a second; less than the master takes of one process */
+    CLIENT_TEXT_MAX = 512,  /* bytes of a client's that are kept: user, client id, topic */
 };
 
 /* Hands the event on and drops it. */
@@ -27,12 +29,10 @@ static void tell(struct router *r, json_t *event)
 
     if (r->child != NULL && event != NULL)
         text = json_dumps(event, JSON_COMPACT);
-    if (text != NULL && strlen(text) <= CONTROL_ARGUMENT_MAX) {
-        if (child_audit(r->child, text)) {
-            r->stats.audit_events++;
-        } else {
-            audit->lost++;
-        }
+    if (text != NULL && strlen(text) <= CONTROL_ARGUMENT_MAX && child_audit(r->child, text)) {
+        r->stats.audit_events++;
+    } else if (r->child != NULL) {
+        audit->lost++;
     }
     free(text);
     json_decref(event);
@@ -45,10 +45,10 @@ static void tell(struct router *r, json_t *event)
     }
 }
 
-/* A client's bytes as a JSON string; what is not text is left out. */
+/* A client's bytes as a JSON string, cut to size between two characters. */
 static json_t *text_of(struct slice bytes)
 {
-    json_t *text = json_stringn((const char *)bytes.data, bytes.len);
+    json_t *text = json_stringn((const char *)bytes.data, text_cut(bytes, CLIENT_TEXT_MAX).len);
 
     return text != NULL ? text : json_string("");
 }
@@ -64,27 +64,96 @@ static json_t *event_of(const char *name, const struct principal *principal, str
                      text_of(client_id));
 }
 
-/* Whether an event about the same was told a short while ago. If not, *count is how many were kept
- * back before that, and this one. */
-static bool is_repeated(struct router *r, const char *name, const struct session *session,
-                        struct slice detail, uint64_t *count)
-{
-    const void *principal = session_principal(session);
-    uint64_t about = keyed_hash_pair((uintptr_t)principal, name, strlen(name));
+/* --- what repeats --- */
 
-    about = keyed_hash_pair(about, detail.data, detail.len);
-    typeof(&r->audit.places[0]) place = &r->audit.places[about % AUDIT_PLACES];
-    bool repeated = place->about == about && r->now < place->told_at + REPEAT_INTERVAL;
-    if (repeated) {
-        place->count++;
-        return true;
-    }
-    *count = place->about == about ? place->count + 1 : 1;
-    place->about = about;
-    place->told_at = r->now;
-    place->count = 0;
-    return false;
+static void settle(struct router *r, struct audit_place *place)
+{
+    if (place->event == NULL)
+        return;
+    json_object_set_new(place->event, "count", json_integer((json_int_t)place->kept_back));
+    tell(r, place->event);
+    place->event = NULL;
+    place->kept_back = 0;
 }
+
+void audit_settle(struct router *r)
+{
+    for (unsigned i = 0; i < AUDIT_PLACES; i++)
+        settle(r, &r->audit.places[i]);
+}
+
+static void on_timer(struct timer *timer, void *context)
+{
+    struct router *r = context;
+
+    (void)timer;
+    audit_settle(r);
+}
+
+static struct audit_place *place_of(struct router *r, uint64_t about)
+{
+    return &r->audit.places[about % AUDIT_PLACES];
+}
+
+static bool is_current(const struct router *r, const struct audit_place *place, uint64_t about)
+{
+    return place->about == about && r->now < place->since + REPEAT_INTERVAL;
+}
+
+/* The place of what that is, emptied of anything else or older. */
+static struct audit_place *take_place(struct router *r, uint64_t about)
+{
+    struct audit_place *place = place_of(r, about);
+
+    if (is_current(r, place, about))
+        return place;
+    settle(r, place);
+    *place = (struct audit_place){.about = about, .since = r->now};
+    return place;
+}
+
+/* Where an event is to be counted instead of being told; NULL: it is to be told. *various: the
+ * place is for all that the user does of this kind. */
+static struct audit_place *keep_back(struct router *r, const char *name,
+                                     const struct principal *principal, struct slice detail,
+                                     bool *various)
+{
+    uint64_t kind = keyed_hash_pair((uintptr_t)principal, name, strlen(name));
+    uint64_t about = keyed_hash_pair(kind, detail.data, detail.len);
+
+    *various = false;
+    if (is_current(r, place_of(r, about), about))
+        return place_of(r, about);
+    struct audit_place *spread = take_place(r, kind);
+    *various = true;
+    if (spread->told >= SPREAD_MAX)
+        return spread;
+    spread->told++;
+    take_place(r, about);
+    return NULL;
+}
+
+/* Counts one that is not told. The first one, which is passed and now the place's, stands for all
+ * of them. */
+static void count(struct router *r, struct audit_place *place, json_t *event)
+{
+    place->kept_back++;
+    if (event != NULL)
+        place->event = event;
+    if (!timer_is_set(&r->audit.timer))
+        timer_add(&r->wheel, &r->audit.timer, r->now + REPEAT_INTERVAL, on_timer);
+}
+
+static void tell_or_keep(struct router *r, struct audit_place *place, json_t *event)
+{
+    if (place == NULL) {
+        tell(r, event);
+    } else {
+        count(r, place, event);
+    }
+}
+
+/* --- the events --- */
 
 /* Whether one more line about connections may be written: they come as fast as clients like, and
  * must leave room for other records. */
@@ -144,11 +213,20 @@ void audit_connected(struct router *r, const struct connection *c, const struct 
 void audit_refused(struct router *r, const struct principal *principal, const struct wr_connect *m,
                    uint8_t reason)
 {
-    json_t *event = event_of("connection_refused", principal, m->client_id);
+    json_t *event = NULL;
+    bool various;
 
-    json_object_set_new(event, "address", text_of(m->address));
-    json_object_set_new(event, "reason", json_integer(reason));
-    tell(r, event);
+    if (r->child == NULL)
+        return;
+    struct audit_place *place =
+        keep_back(r, "connection_refused", principal, slice_of(&reason, sizeof(reason)), &various);
+    if (place == NULL || place->event == NULL) {
+        event = event_of("connection_refused", principal, m->client_id);
+        json_object_set_new(event, "address", text_of(m->address));
+        json_object_set_new(event, "reason", json_integer(reason));
+        json_object_set_new(event, "count", json_integer(1));
+    }
+    tell_or_keep(r, place, event);
 }
 
 void audit_disconnected(struct router *r, const struct session *session, uint8_t reason)
@@ -164,47 +242,86 @@ void audit_disconnected(struct router *r, const struct session *session, uint8_t
     tell(r, event);
 }
 
+static json_t *topic_event(const struct router *r, const struct session *session, const char *name,
+                           enum policy_action action, struct slice topic)
+{
+    json_t *event = event_of(name, session_principal(session), session_client_id(session));
+    struct policy_verdict verdict;
+    char rule[RULE_TEXT_MAX];
+
+    policy_view_decide(session->view, action, topic, &verdict);
+    policy_verdict_text(r->policies.of[session->listener], &verdict, rule, sizeof(rule));
+    json_object_set_new(event, "topic", text_of(topic));
+    json_object_set_new(event, "rule", json_string(rule));
+    json_object_set_new(event, "count", json_integer(1));
+    return event;
+}
+
 void audit_topic(struct router *r, const struct session *session, enum audit_refusal refusal,
                  enum policy_action action, struct slice topic)
 {
-    static const char *const names[] = {"publish_denied", "subscribe_denied", "will_denied"};
+    static const char *const names[] = {"publish_denied", "subscribe_denied", "will_denied",
+                                        "subscription_withdrawn"};
     const char *name = names[refusal];
-    struct policy_verdict verdict;
-    char rule[RULE_TEXT_MAX];
-    uint64_t count;
+    json_t *event = NULL;
+    bool various;
 
-    if (r->child == NULL || is_repeated(r, name, session, topic, &count))
+    if (r->child == NULL)
         return;
-    policy_view_decide(session->view, action, topic, &verdict);
-    policy_verdict_text(r->policies.of[session->listener], &verdict, rule, sizeof(rule));
-    json_t *event = event_of(name, session_principal(session), session_client_id(session));
-    json_object_set_new(event, "topic", text_of(topic));
-    json_object_set_new(event, "rule", json_string(rule));
-    json_object_set_new(event, "count", json_integer((json_int_t)count));
-    tell(r, event);
+    struct audit_place *place = keep_back(r, name, session_principal(session), topic, &various);
+    if (place == NULL || place->event == NULL)
+        event = topic_event(r, session, name, action, topic);
+    if (place != NULL && event != NULL && various) {
+        json_object_set_new(event, "topic", json_null());
+        json_object_set_new(event, "rule", json_null());
+    }
+    tell_or_keep(r, place, event);
 }
 
-void audit_limit(struct router *r, const struct session *session, const char *limit)
+/* An event that has nothing but a count beside its client and, if so, a limit. */
+static void tell_or_count(struct router *r, const char *name, const struct principal *principal,
+                          struct slice client_id, const char *limit)
 {
-    uint64_t count;
+    struct slice detail = limit != NULL ? slice_text(limit) : client_id;
+    json_t *event = NULL;
+    bool various;
 
-    if (r->child == NULL || is_repeated(r, "limit", session, slice_text(limit), &count))
+    if (r->child == NULL)
         return;
-    json_t *event = event_of("limit", session_principal(session), session_client_id(session));
-    json_object_set_new(event, "limit", json_string(limit));
-    json_object_set_new(event, "count", json_integer((json_int_t)count));
-    tell(r, event);
+    struct audit_place *place = keep_back(r, name, principal, detail, &various);
+    if (place == NULL || place->event == NULL) {
+        event = event_of(name, principal, client_id);
+        if (limit != NULL)
+            json_object_set_new(event, "limit", json_string(limit));
+        json_object_set_new(event, "count", json_integer(1));
+    }
+    tell_or_keep(r, place, event);
+}
+
+void audit_limit(struct router *r, const struct principal *principal, struct slice client_id,
+                 const char *limit)
+{
+    tell_or_count(r, "limit", principal, client_id, limit);
+}
+
+void audit_too_often(struct router *r, const struct wr_connect *m)
+{
+    json_t *event = NULL;
+    bool various;
+
+    if (r->child == NULL)
+        return;
+    struct audit_place *place = keep_back(r, "connections_limited", NULL,
+                                          slice_of(&m->listener, sizeof(m->listener)), &various);
+    if (place == NULL || place->event == NULL)
+        event = json_pack("{s:s, s:o, s:i, s:i}", "event", "connections_limited", "address",
+                          text_of(m->address), "listener", (int)m->listener, "count", 1);
+    tell_or_keep(r, place, event);
 }
 
 void audit_takeover(struct router *r, const struct session *session)
 {
-    uint64_t count;
-
-    if (r->child == NULL || is_repeated(r, "takeover", session, session_client_id(session), &count))
-        return;
-    json_t *event = event_of("takeover", session_principal(session), session_client_id(session));
-    json_object_set_new(event, "count", json_integer((json_int_t)count));
-    tell(r, event);
+    tell_or_count(r, "takeover", session_principal(session), session_client_id(session), NULL);
 }
 
 void audit_revoked(struct router *r, const struct principal *principal, bool removed)

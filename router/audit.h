@@ -1,11 +1,14 @@
-/* Audit events of the router, and the log's lines about connections: who came, what was refused and why. An event that repeats is counted,
- * and told again with its count after a while, so that nobody can flood the audit log. */
+/* Audit events of the router, and the log's lines about connections: who came, what was refused and
+ * why. An event that repeats is told once, and after a while with the number of its repetitions, so
+ * that nobody can flood the log. */
 #ifndef BULKHEAD_ROUTER_AUDIT_H
 #define BULKHEAD_ROUTER_AUDIT_H
 
 #include "common/slice.h"
 #include "policy/policy.h"
+#include "router/timer_wheel.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,21 +20,31 @@ struct wr_connect;
 
 enum { AUDIT_PLACES = 256 };
 
-/* Events that were told a short while ago, by what they are about. */
+/* What was told a short while ago about one thing. */
+struct audit_place {
+    uint64_t about; /* keyed hash of event, user and detail */
+    uint64_t since;
+    uint64_t kept_back; /* that were not told since */
+    uint32_t told;      /* since */
+    json_t *event;      /* that tells of those that were kept back; NULL: none were */
+};
+
 struct audit {
-    struct {
-        uint64_t about; /* keyed hash of event, user and detail */
-        uint64_t told_at;
-        uint64_t count; /* that were not told */
-    } places[AUDIT_PLACES];
-    uint64_t lost; /* that the master did not take */
+    struct audit_place places[AUDIT_PLACES];
+    struct timer timer; /* set while any place keeps something back */
+    uint64_t lost;      /* that the master did not take */
     /* connection_messages: lines of the log that were written a short while ago, or not */
     uint32_t log_spent;
     uint64_t log_counted_at;
     uint64_t log_kept_back;
 };
 
-enum audit_refusal { AUDIT_PUBLISH_DENIED, AUDIT_SUBSCRIBE_DENIED, AUDIT_WILL_DENIED };
+enum audit_refusal {
+    AUDIT_PUBLISH_DENIED,
+    AUDIT_SUBSCRIBE_DENIED,
+    AUDIT_WILL_DENIED,
+    AUDIT_SUBSCRIPTION_WITHDRAWN /* a new policy took it away */
+};
 
 /* A client was accepted, which the log says too; address is the worker's word for where it is. */
 void audit_connected(struct router *r, const struct connection *c, const struct wr_connect *m,
@@ -49,12 +62,19 @@ void audit_topic(struct router *r, const struct session *session, enum audit_ref
                  enum policy_action action, struct slice topic);
 
 /* A limit was hit. */
-void audit_limit(struct router *r, const struct session *session, const char *limit);
+void audit_limit(struct router *r, const struct principal *principal, struct slice client_id,
+                 const char *limit);
+
+/* An address connects more often than it may. */
+void audit_too_often(struct router *r, const struct wr_connect *m);
 
 /* A session was taken over by another connection of its user. */
 void audit_takeover(struct router *r, const struct session *session);
 
 /* A user was deleted, or its credentials changed. */
 void audit_revoked(struct router *r, const struct principal *principal, bool removed);
+
+/* Tells of all that was kept back. */
+void audit_settle(struct router *r);
 
 #endif

@@ -3,12 +3,21 @@
 
 #include "common/mqtt.h"
 #include "common/verify.h"
+#include "router/audit.h"
+#include "router/limits.h"
 #include "router/queue.h"
 #include "router/records.h"
 #include "router/redeliver.h"
 #include "router/send.h"
 #include "router/topic_levels.h"
 #include "router/worker_link.h"
+
+#include <stdlib.h>
+
+enum { READS_KEPT = 64 };
+
+/* The lowest bit of a topic's hash tells whether it may be read. */
+#define DECIDED_YES UINT64_C(1)
 
 void authorize_bind(struct router *r, struct session *session, unsigned listener)
 {
@@ -19,6 +28,8 @@ void authorize_bind(struct router *r, struct session *session, unsigned listener
         policy_view_unref(session->view);
     session->view = view;
     session->listener = (uint8_t)listener;
+    free(session->reads);
+    session->reads = NULL;
 }
 
 bool authorize_publish(const struct policy_view *view, struct slice topic)
@@ -30,6 +41,23 @@ bool authorize_publish(const struct policy_view *view, struct slice topic)
 bool authorize_read(const struct policy_view *view, struct slice topic)
 {
     return policy_view_decide(view, POLICY_READ, topic, NULL) == POLICY_ALLOWED;
+}
+
+bool authorize_delivery(struct session *session, struct publication *p)
+{
+    if (!session->check_reads)
+        return true;
+    if (session->reads == NULL) {
+        session->reads = calloc(READS_KEPT, sizeof(session->reads[0]));
+        VERIFY(session->reads != NULL);
+    }
+    if (p->topic_hash == 0)
+        p->topic_hash = keyed_hash(p->topic.data, p->topic.len) | DECIDED_YES;
+    uint64_t yes = p->topic_hash;
+    uint64_t *place = &session->reads[(yes >> 1) % READS_KEPT];
+    if ((*place | DECIDED_YES) != yes)
+        *place = authorize_read(session->view, p->topic) ? yes : yes & ~DECIDED_YES;
+    return *place == yes;
 }
 
 uint8_t authorize_subscribe(struct router *r, struct session *session, struct slice filter)
@@ -82,6 +110,8 @@ static bool withdraw_subscriptions(struct router *r, struct session *session)
         if (authorize_subscribe(r, session, slice_of(filter, size)) == 0)
             continue;
         withdrawn = true;
+        audit_topic(r, session, AUDIT_SUBSCRIPTION_WITHDRAWN, POLICY_SUBSCRIBE,
+                    slice_of(filter, size));
         record_subscription_delete(r, session, slice_of(filter, size));
         if (s->shared) {
             redeliver_unsubscribed(r, session, s);
@@ -102,12 +132,11 @@ static void withdraw_messages(struct router *r, struct session *session)
         return;
     for (uint32_t i = 0; i < out->count; i++) {
         struct out_entry *entry = outbound_at(out, i);
-        if (entry->message == NULL ||
+        if (entry->message == NULL || (entry->flags & OUT_REVOKED) != 0 ||
             (authorize_read(session->view, message_topic(entry->message)) &&
              authorize_held(r, entry->message)))
             continue;
-        r->stats.publish_refused++;
-        queue_drop(r, session, entry);
+        queue_withdraw(r, session, entry);
     }
     outbound_tidy(out);
 }
@@ -118,7 +147,58 @@ bool authorize_again(struct router *r, struct session *session)
     return withdraw_subscriptions(r, session);
 }
 
+static void each_session(struct router *r, void (*act)(struct router *r, struct session *session))
+{
+    struct keyed_iterator iterator;
+    struct keyed_node *node;
+
+    keyed_iterator_begin(&iterator, &r->sessions.by_name);
+    while ((node = keyed_iterator_next(&iterator)) != NULL)
+        act(r, KEYED_ENTRY(node, struct session, link));
+}
+
+/* Nothing reaches the session any more but what it may read now. */
+static void bind_again(struct router *r, struct session *session)
+{
+    struct policy_view *before = session->view != NULL ? policy_view_ref(session->view) : NULL;
+
+    authorize_bind(r, session, session->listener);
+    session->check_reads = true;
+    if (before == NULL) /* it has just been loaded */
+        return;
+    limits_changed(session, policy_view_limits(before));
+    policy_view_unref(before);
+}
+
+static void withdraw(struct router *r, struct session *session)
+{
+    session->withdrawn = authorize_again(r, session);
+}
+
+/* Ends a client that lost a subscription: one that is not told would wait for ever. */
+static void tell(struct router *r, struct session *session)
+{
+    struct connection *c = session->connection;
+
+    if (c == NULL)
+        return;
+    if (session->withdrawn) {
+        connection_kill(r, c, REASON_NOT_AUTHORIZED, NULL);
+    } else {
+        send_waiting(r, c);
+    }
+}
+
+/* Session by session would not do: what one of them gives back or leaves as its will goes to
+ * others, which must have the new policy by then. */
 void authorize_all_again(struct router *r)
+{
+    each_session(r, bind_again);
+    each_session(r, withdraw);
+    each_session(r, tell);
+}
+
+void authorize_withdraw_publisher(struct router *r, const struct principal *publisher)
 {
     struct keyed_iterator iterator;
     struct keyed_node *node;
@@ -126,15 +206,19 @@ void authorize_all_again(struct router *r)
     keyed_iterator_begin(&iterator, &r->sessions.by_name);
     while ((node = keyed_iterator_next(&iterator)) != NULL) {
         struct session *session = KEYED_ENTRY(node, struct session, link);
-        authorize_bind(r, session, session->listener);
-        bool withdrawn = authorize_again(r, session);
-        struct connection *c = session->connection;
-        if (c == NULL)
-            continue;
-        if (withdrawn) { /* a client that is not told would wait for ever */
-            connection_kill(r, c, REASON_NOT_AUTHORIZED, NULL);
-        } else {
-            send_waiting(r, c);
+        struct outbound *out = session->outbound;
+        bool any = false;
+        for (uint32_t i = 0; out != NULL && i < out->count; i++) {
+            struct out_entry *entry = outbound_at(out, i);
+            if (entry->message == NULL || entry->message->publisher != publisher ||
+                (entry->flags & OUT_REVOKED) != 0)
+                continue;
+            queue_withdraw(r, session, entry);
+            any = true;
         }
+        if (any)
+            outbound_tidy(out);
+        if (any && session->connection != NULL)
+            send_waiting(r, session->connection);
     }
 }

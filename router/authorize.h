@@ -15,6 +15,10 @@ bool authorize_publish(const struct policy_view *view, struct slice topic);
 /* Whether a message of that topic may be delivered to the client. */
 bool authorize_read(const struct policy_view *view, struct slice topic);
 
+/* The same for a publication and a session whose deliveries are checked, if they are; what was
+ * decided for the session and topic is remembered until the policy changes. */
+bool authorize_delivery(struct session *session, struct publication *p);
+
 /* Whether the session may subscribe to a filter, plain or shared. Returns 0, or the reason code
  * that refuses. When the filter reaches further than the client may read, the session's deliveries
  * are checked one by one from now on. */
@@ -29,5 +33,8 @@ bool authorize_again(struct router *r, struct session *session);
 
 /* The policy changed: everything that is held is decided again, and what lost its right goes. */
 void authorize_all_again(struct router *r);
+
+/* A user is gone for good: takes what it has published out of all queues. */
+void authorize_withdraw_publisher(struct router *r, const struct principal *publisher);
 
 #endif

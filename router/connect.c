@@ -174,8 +174,10 @@ static void decide(struct router *r, struct connection *c, const struct wr_conne
 static bool request_is_sane(const struct router *r, const struct wr_connect *m)
 {
     bool has_will = (m->flags & CONNECT_WILL) != 0;
+    uint32_t most = r->listeners[m->listener].max_packet_size;
 
-    return m->version >= MQTT_31 && r->listeners[m->listener].known &&
+    return (most == 0 || blob_bytes(m) <= (uint64_t)most + ADDRESS_TEXT_MAX) &&
+           m->version >= MQTT_31 && r->listeners[m->listener].known &&
            (has_will ||
             (m->will_topic.len == 0 && m->will_payload.len == 0 && m->will_properties.len == 0 &&
              m->will_qos == 0 && (m->flags & (CONNECT_WILL_RETAIN | CONNECT_WILL_EXPIRY)) == 0)) &&
@@ -191,6 +193,10 @@ bool connect_begin(struct router *r, struct connection *c, const struct wr_conne
     r->stats.connects++;
     if (c->worker->request_bytes + blob_bytes(m) > REQUEST_BYTES_MAX) {
         refuse(r, c, REASON_SERVER_BUSY);
+        return true;
+    }
+    if (!connect_address_allowed(r, m)) {
+        refuse(r, c, REASON_CONNECTION_RATE_EXCEEDED);
         return true;
     }
     struct verdict *verdict = verdict_take(c->worker, c->handle);
@@ -212,6 +218,14 @@ void connect_verdict(struct router *r, struct worker_link *link, const struct ar
     } else if (c->state == CONNECTION_WAITING && c->request->principal == NULL) {
         decide(r, c, &c->request->m, m);
     }
+}
+
+void connect_revoke(struct router *r, struct connection *c, const struct principal *principal)
+{
+    if (c->request == NULL || c->request->principal != principal)
+        return;
+    request_free(r, c);
+    refuse(r, c, REASON_BAD_CREDENTIALS);
 }
 
 /* --- the end --- */

@@ -7,6 +7,7 @@
 #include "common/proto_worker_router.h"
 #include "router/connection.h"
 
+struct principal;
 struct router;
 struct worker_link;
 
@@ -15,6 +16,9 @@ bool connect_begin(struct router *r, struct connection *c, const struct wr_conne
 
 /* What authd says about a connection. */
 void connect_verdict(struct router *r, struct worker_link *link, const struct ar_verdict *m);
+
+/* A client that was accepted and waits for its turn is refused after all if it is this user. */
+void connect_revoke(struct router *r, struct connection *c, const struct principal *principal);
 
 /* The connection is over for the router: its slot waits for WR_CLOSED. It has no session. */
 void connect_over(struct router *r, struct connection *c);

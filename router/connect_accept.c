@@ -80,14 +80,6 @@ static uint8_t connack_flags(const struct connection *c, const struct wr_connect
     return flags;
 }
 
-/* A rate of the policy as the worker takes it: 0 is none. */
-static uint32_t rate_of(uint64_t limit)
-{
-    if (limit == POLICY_LIMIT_UNSET)
-        return 0;
-    return limit == 0 ? 1 : limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit;
-}
-
 /* What the client should build its response topics from; in r->text. */
 static struct slice response_information(struct router *r, const struct session *session)
 {
@@ -115,8 +107,8 @@ static void send_connack(struct router *r, const struct connection *c)
                                  .flags = c->connack_flags,
                                  .session_expiry = c->session->expiry,
                                  .keepalive = c->keepalive_max,
-                                 .publish_rate = rate_of(limits->publish_rate),
-                                 .publish_bytes = rate_of(limits->publish_bytes),
+                                 .publish_rate = limits_rate(limits->publish_rate),
+                                 .publish_bytes = limits_rate(limits->publish_bytes),
                                  .max_qos = limits_qos(r, c)};
 
     if (c->assigned_id)

@@ -10,4 +10,7 @@
 uint8_t connect_check(struct router *r, const struct connection *c, const struct wr_connect *m,
                       struct principal *principal);
 
+/* Whether the client's address may connect once more, over all workers. */
+bool connect_address_allowed(struct router *r, const struct wr_connect *m);
+
 #endif

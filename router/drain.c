@@ -3,6 +3,7 @@
 
 #include "common/child.h"
 #include "common/log.h"
+#include "router/audit.h"
 #include "router/router.h"
 #include "router/worker_link.h"
 
@@ -10,6 +11,7 @@ static void end(struct router *r)
 {
     struct cm_drained drained = {};
 
+    audit_settle(r);
     control_send_message(&r->child->control, cm_drained, &drained, -1);
     child_stop(r->child);
 }

@@ -243,7 +243,7 @@ static void deliver(struct router *r, struct publication *p, const struct fanout
     struct connection *c = to->session->connection;
     uint8_t qos = to->qos < p->qos || r->settings.setup.upgrade_outgoing_qos ? to->qos : p->qos;
 
-    if (to->session->check_reads && !authorize_read(to->session->view, p->topic))
+    if (!authorize_delivery(to->session, p))
         return;
     p->matched = true;
     if (qos == 0) {
@@ -274,7 +274,7 @@ void fanout_one(struct router *r, struct publication *p, const struct fanout_tar
 
 struct preference {
     struct router *r;
-    const struct publication *p;
+    struct publication *p;
 };
 
 /* Whether a connected member's client takes a packet of that size: if not, another one can. */
@@ -293,13 +293,13 @@ static enum share_preference prefer(struct subscription *member, void *context)
 {
     const struct preference *preference = context;
     struct router *r = preference->r;
-    const struct publication *p = preference->p;
+    struct publication *p = preference->p;
     struct session *session = member->subscriber->session;
     const struct connection *c = session->connection;
     uint64_t bytes = publication_bytes(p);
     bool acknowledged = p->qos > 0 && member->qos > 0;
 
-    if (session->check_reads && !authorize_read(session->view, p->topic))
+    if (!authorize_delivery(session, p))
         return SHARE_NEVER;
     if (c == NULL || c->state != CONNECTION_OPEN) {
         bool queues = acknowledged || r->settings.setup.queue_qos0_messages != 0;

@@ -23,6 +23,7 @@ struct publication {
     struct principal *principal; /* whose right it was published with; NULL: the broker's own */
     struct message *message;     /* made when somebody has to keep it; one reference */
     uint64_t expires_at;         /* milliseconds since 1970; 0: never */
+    uint64_t topic_hash;         /* for authorize_delivery(); 0: not made yet */
     uint32_t expiry;             /* seconds; meaningless without expires_at */
     uint8_t qos;
     bool retain;

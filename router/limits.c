@@ -11,10 +11,36 @@ enum {
     HOLD_INTERVAL = 100, /* milliseconds between two looks at held clients */
 };
 
-static bool is_hit(struct router *r, const struct session *session, const char *limit)
+const char *limit_name(enum limit limit)
 {
-    r->stats.limits_hit++;
-    audit_limit(r, session, limit);
+    static const char *const names[LIMIT_COUNT] = {
+        [LIMIT_CONNECTIONS] = "connections",
+        [LIMIT_PUBLISH_RATE] = "publish_rate",
+        [LIMIT_PUBLISH_BYTES] = "publish_bytes",
+        [LIMIT_SUBSCRIPTIONS] = "subscriptions",
+        [LIMIT_RETAINED_COUNT] = "retained_count",
+        [LIMIT_RETAINED_BYTES] = "retained_bytes",
+        [LIMIT_QUEUE_BYTES] = "queue_bytes",
+        [LIMIT_MESSAGE_SIZE] = "message_size",
+        [LIMIT_QOS] = "qos",
+        [LIMIT_KEEPALIVE] = "keepalive",
+        [LIMIT_MAX_SUBSCRIPTIONS] = "max_subscriptions",
+        [LIMIT_CONNECTION_RATE] = "connection_rate",
+    };
+
+    return names[limit];
+}
+
+void limits_hit(struct router *r, const struct principal *principal, struct slice client_id,
+                enum limit limit)
+{
+    r->stats.limits_hit[limit]++;
+    audit_limit(r, principal, client_id, limit_name(limit));
+}
+
+static bool is_hit(struct router *r, const struct session *session, enum limit limit)
+{
+    limits_hit(r, session_principal(session), session_client_id(session), limit);
     return false;
 }
 
@@ -35,9 +61,9 @@ bool limits_allow_subscription(struct router *r, struct session *session)
     uint32_t max = r->settings.setup.max_subscriptions;
 
     if (max != 0 && session->subscriber.count >= max)
-        return is_hit(r, session, "max_subscriptions");
+        return is_hit(r, session, LIMIT_MAX_SUBSCRIPTIONS);
     if (session_principal(session)->usage.subscriptions >= limits_of(session)->subscriptions)
-        return is_hit(r, session, "subscriptions");
+        return is_hit(r, session, LIMIT_SUBSCRIPTIONS);
     return true;
 }
 
@@ -60,9 +86,9 @@ bool limits_allow_retained(struct router *r, const struct publication *p)
         usage.retained_bytes -= message_size(before);
     }
     if (usage.retained >= count)
-        return is_hit(r, p->publisher, "retained_count");
+        return is_hit(r, p->publisher, LIMIT_RETAINED_COUNT);
     if (usage.retained_bytes + bytes > most)
-        return is_hit(r, p->publisher, "retained_bytes");
+        return is_hit(r, p->publisher, LIMIT_RETAINED_BYTES);
     return true;
 }
 
@@ -73,7 +99,7 @@ bool limits_allow_queued(struct router *r, struct session *session, uint64_t byt
     if (limit == POLICY_LIMIT_UNSET ||
         session_principal(session)->usage.queued_bytes + bytes <= limit)
         return true;
-    return is_hit(r, session, "queue_bytes");
+    return is_hit(r, session, LIMIT_QUEUE_BYTES);
 }
 
 bool limits_allow_payload(struct router *r, struct connection *c, uint32_t size)
@@ -81,7 +107,7 @@ bool limits_allow_payload(struct router *r, struct connection *c, uint32_t size)
     uint64_t most =
         lesser(r->listeners[c->listener].message_size_limit, limits_of(c->session)->message_size);
 
-    return size <= most || is_hit(r, c->session, "message_size");
+    return size <= most || is_hit(r, c->session, LIMIT_MESSAGE_SIZE);
 }
 
 uint8_t limits_qos(const struct router *r, const struct connection *c)
@@ -101,6 +127,27 @@ uint16_t limits_keepalive(const struct router *r, unsigned listener,
 }
 
 /* --- rates --- */
+
+uint32_t limits_rate(uint64_t limit)
+{
+    if (limit == POLICY_LIMIT_UNSET)
+        return 0;
+    return limit == 0 ? 1 : limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit;
+}
+
+void limits_changed(const struct session *session, const struct policy_limits *before)
+{
+    const struct policy_limits *now = limits_of(session);
+    const struct connection *c = session->connection;
+
+    if (c == NULL || c->state != CONNECTION_OPEN ||
+        (now->publish_rate == before->publish_rate && now->publish_bytes == before->publish_bytes))
+        return;
+    rw_rates_encode(&c->worker->channel.out,
+                    &(struct rw_rates){.conn = c->handle,
+                                       .publish_rate = limits_rate(now->publish_rate),
+                                       .publish_bytes = limits_rate(now->publish_bytes)});
+}
 
 static void watch(struct router *r);
 
@@ -150,7 +197,7 @@ bool limits_count_publish(struct router *r, struct connection *c, uint32_t size)
     int64_t bytes = spend(&usage->publish_bytes, limits->publish_bytes, size, r->now);
     if (messages >= 0 && bytes >= 0)
         return true;
-    is_hit(r, c->session, messages < 0 ? "publish_rate" : "publish_bytes");
+    is_hit(r, c->session, messages < 0 ? LIMIT_PUBLISH_RATE : LIMIT_PUBLISH_BYTES);
     connection_hold(c, HOLD_RATE, true);
     watch(r);
     return !is_far_below(messages, limits->publish_rate, 1) &&

@@ -9,6 +9,13 @@
 
 struct connection;
 
+/* Counts and audits a limit that was hit. */
+void limits_hit(struct router *r, const struct principal *principal, struct slice client_id,
+                enum limit limit);
+
+/* The name of a limit: that of the policy's statement. */
+const char *limit_name(enum limit limit);
+
 /* Whether the session may have one more subscription. */
 bool limits_allow_subscription(struct router *r, struct session *session);
 
@@ -27,6 +34,12 @@ uint8_t limits_qos(const struct router *r, const struct connection *c);
 /* The greatest keep-alive, seconds; 0: any. */
 uint16_t limits_keepalive(const struct router *r, unsigned listener,
                           const struct policy_limits *limits);
+
+/* A rate of the policy as a worker takes it: 0 is none. */
+uint32_t limits_rate(uint64_t limit);
+
+/* The session is bound to another policy: its worker is told of other rates. */
+void limits_changed(const struct session *session, const struct policy_limits *before);
 
 /* Counts a message against the principal's rates. When they are used up its client is not read
  * until they are not. False: far more came than a worker lets through. */

@@ -95,7 +95,7 @@ static struct message *message_of(struct router *r, const struct record_message 
     struct message_fields fields = record->fields;
 
     fields.publisher = principal_of(r, &record->publisher);
-    fields.epoch = r->epoch;
+    fields.epoch = 0; /* its right is decided anew: the policy may be another one by now */
     if (fields.id > r->last_message)
         r->last_message = fields.id;
     struct message *message = message_new(&fields);

@@ -15,10 +15,11 @@ enum out_state {
 };
 
 /* Entry flags */
-#define OUT_RETAIN 0x01u /* RETAIN is set towards the client */
-#define OUT_DUP    0x02u /* was, or may have been, sent before [MQTT-3.3.1-1] */
-#define OUT_STORED 0x04u /* has a record in the store */
-#define OUT_SHARED 0x08u /* ... that refers to a message record of its own */
+#define OUT_RETAIN  0x01u /* RETAIN is set towards the client */
+#define OUT_DUP     0x02u /* was, or may have been, sent before [MQTT-3.3.1-1] */
+#define OUT_STORED  0x04u /* has a record in the store */
+#define OUT_SHARED  0x08u /* ... that refers to a message record of its own */
+#define OUT_REVOKED 0x10u /* its right was withdrawn after it was sent: it is not sent again */
 
 enum { PACKET_IDS = 65535 };
 

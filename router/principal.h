@@ -42,6 +42,7 @@ struct principal {
     uint32_t references;
     uint16_t name_size;
     uint32_t view_epoch;
+    uint32_t listed;                  /* the last of authd's lists of all users that it was on */
     const struct policy *view_policy; /* what view is of; only compared */
     struct policy_view *view;         /* kept for policies that do not look at client ids */
     bool anonymous;                   /* the one that has no name; not the same as an empty name */

@@ -52,13 +52,13 @@ static void acknowledge(struct router *r, struct connection *c, const struct wr_
 
 /* Says no. Clients of before MQTT 5 cannot be told: for them the message counts as taken. */
 static bool refuse(struct router *r, struct connection *c, const struct wr_publish *m,
-                   uint8_t reason)
+                   struct slice topic, uint8_t reason)
 {
     uint8_t qos = PUBLISH_QOS(m->flags);
 
     if (reason == REASON_NOT_AUTHORIZED) {
         r->stats.publish_refused++;
-        audit_topic(r, c->session, AUDIT_PUBLISH_DENIED, POLICY_PUBLISH, m->topic);
+        audit_topic(r, c->session, AUDIT_PUBLISH_DENIED, POLICY_PUBLISH, topic);
     } else {
         r->stats.publish_dropped++;
     }
@@ -109,7 +109,7 @@ static void accept(struct router *r, struct connection *c, const struct wr_publi
     }
     persist_end(r);
     if (reason != 0) {
-        refuse(r, c, m, reason);
+        refuse(r, c, m, topic, reason);
         return;
     }
     if (!p.matched && c->version == MQTT_5)
@@ -118,23 +118,28 @@ static void accept(struct router *r, struct connection *c, const struct wr_publi
 }
 
 /* What of a PUBLISH only a broken worker lets through. */
-static bool is_sane(const struct connection *c, const struct wr_publish *m)
+static bool is_sane(const struct router *r, const struct connection *c, const struct wr_publish *m)
 {
     uint8_t qos = PUBLISH_QOS(m->flags);
+    uint32_t most = r->listeners[c->listener].max_packet_size;
 
-    return qos <= 2 && (qos == 0) == (m->packet_id == 0) &&
+    /* The topic may be longer than the packet was: an alias stood for it. */
+    return (most == 0 || (uint64_t)m->payload.len + m->properties.len <= most) && qos <= 2 &&
+           (qos == 0) == (m->packet_id == 0) &&
            (c->version == MQTT_5 || (m->properties.len == 0 && (m->flags & PUBLISH_EXPIRY) == 0)) &&
            (m->properties.len == 0 || properties_forwardable(m->properties));
 }
 
 /* What the listener does not offer: CONNACK said so. 0: nothing is wrong. */
-static uint8_t check_offer(const struct router *r, const struct connection *c,
-                           const struct wr_publish *m)
+static uint8_t check_offer(struct router *r, const struct connection *c, const struct wr_publish *m)
 {
     const struct listener *listener = &r->listeners[c->listener];
 
-    if (PUBLISH_QOS(m->flags) > limits_qos(r, c))
+    if (PUBLISH_QOS(m->flags) > limits_qos(r, c)) {
+        if (PUBLISH_QOS(m->flags) <= listener->max_qos)
+            limits_hit(r, session_principal(c->session), session_client_id(c->session), LIMIT_QOS);
         return REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-11] */
+    }
     if ((m->flags & PUBLISH_RETAIN) != 0 && (listener->flags & LISTENER_RETAIN_AVAILABLE) == 0)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-14] */
     return 0;
@@ -176,10 +181,10 @@ static bool receive(struct router *r, struct connection *c, const struct wr_publ
     if (verdict == TOPIC_MALFORMED)
         return break_off(r, c, REASON_TOPIC_NAME_INVALID);
     if (verdict == TOPIC_DENIED)
-        return refuse(r, c, m, REASON_NOT_AUTHORIZED);
+        return refuse(r, c, m, topic, REASON_NOT_AUTHORIZED);
     uint8_t reason = check_message(r, c, m);
     if (reason != 0)
-        return refuse(r, c, m, reason);
+        return refuse(r, c, m, topic, reason);
     accept(r, c, m, topic);
     return true;
 }
@@ -191,7 +196,7 @@ bool on_wr_publish(struct worker_link *link, const struct wr_publish *m)
 
     if (c == NULL || c->state != CONNECTION_OPEN)
         return c != NULL && c->state == CONNECTION_CLOSING;
-    if (!is_sane(c, m))
+    if (!is_sane(r, c, m))
         return false;
     r->stats.publish_received++;
     r->stats.publish_bytes_received += m->payload.len;

@@ -37,6 +37,29 @@ void queue_drop(struct router *r, struct session *session, struct out_entry *ent
     outbound_drop(session->outbound, entry);
 }
 
+void queue_withdraw(struct router *r, struct session *session, struct out_entry *entry)
+{
+    r->stats.publish_refused++;
+    if (session->connection == NULL || entry->state != OUT_SENT) {
+        queue_drop(r, session, entry);
+        return;
+    }
+    if ((entry->flags & OUT_STORED) != 0)
+        record_queued_delete(r, session, entry);
+    entry->flags = (uint8_t)((entry->flags & ~OUT_STORED) | OUT_REVOKED);
+}
+
+void queue_drop_withdrawn(struct router *r, struct session *session)
+{
+    struct outbound *out = session->outbound;
+
+    for (uint32_t i = 0; i < out->cursor; i++) {
+        struct out_entry *entry = outbound_at(out, i);
+        if (entry->state == OUT_SENT && (entry->flags & OUT_REVOKED) != 0)
+            queue_drop(r, session, entry);
+    }
+}
+
 void queue_release(struct router *r, struct session *session, struct out_entry *entry)
 {
     account(r, session, entry->message, -1);

@@ -19,6 +19,13 @@ struct out_entry *queue_push(struct router *r, struct session *session, struct m
  * their places; outbound_tidy() must follow. */
 void queue_drop(struct router *r, struct session *session, struct out_entry *entry);
 
+/* The client may not have the entry any more. What is under way to it keeps its packet id until the
+ * client has answered or is gone [MQTT-3.3.4-9]. outbound_tidy() must follow. */
+void queue_withdraw(struct router *r, struct session *session, struct out_entry *entry);
+
+/* The client is gone: drops what was under way to it without a right. */
+void queue_drop_withdrawn(struct router *r, struct session *session);
+
 /* PUBREC came: the message is let go, and the record says so. */
 void queue_release(struct router *r, struct session *session, struct out_entry *entry);
 

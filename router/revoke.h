@@ -11,4 +11,7 @@ struct router;
 
 void revoke_principal(struct router *r, struct slice name, bool removed);
 
+/* The same for all that were not on authd's last list of users. */
+void revoke_unlisted(struct router *r);
+
 #endif

@@ -2,6 +2,7 @@
 #include "router/router.h"
 
 #include "common/verify.h"
+#include "router/audit.h"
 #include "router/authd_link.h"
 #include "router/setup.h"
 #include "router/worker_link.h"
@@ -106,6 +107,8 @@ void router_turn(struct router *r)
     bool more = replay_turn(r);
 
     more |= operator_turn(r);
+    if (r->authd.paused && channel_is_open(&r->authd) && r->persist.loaded)
+        channel_resume(&r->authd);
     persist_flush(r);
     for (unsigned i = 0; i < r->workers_end; i++) {
         if (r->workers[i] != NULL && worker_link_turn(r->workers[i]))
@@ -144,6 +147,8 @@ void router_free(struct router *r)
     persist_free(r);
     sweep_free(r);
     operator_free(r);
+    audit_settle(r);
+    address_rate_free(&r->address_rate);
     releases_free(&r->releases);
     retained_free(&r->retained);
     subscriptions_free(&r->subscriptions);

@@ -3,6 +3,7 @@
 #ifndef BULKHEAD_ROUTER_ROUTER_H
 #define BULKHEAD_ROUTER_ROUTER_H
 
+#include "common/address_rate.h"
 #include "common/limits.h"
 #include "common/proto_control.h"
 #include "router/audit.h"
@@ -72,10 +73,11 @@ struct router {
     struct sweep sweep;
     struct stats stats;
     struct audit audit;
-    struct buf text;   /* a topic or client id that is being made */
-    struct buf record; /* a record's value that is being made */
-    struct buf key;    /* ... and its key */
-    struct buf codes;  /* of a SUBACK that is being made */
+    struct address_rate address_rate; /* over all workers; see connect_check.c */
+    struct buf text;                  /* a topic or client id that is being made */
+    struct buf record;                /* a record's value that is being made */
+    struct buf key;                   /* ... and its key */
+    struct buf codes;                 /* of a SUBACK that is being made */
     struct timer drain_timer;
     struct timer rate_timer; /* set while clients are held because of their rates */
     ev_timer wheel_timer;
@@ -85,6 +87,7 @@ struct router {
     uint64_t wall;           /* milliseconds since 1970, read once a turn */
     uint64_t wheel_timer_at; /* what wheel_timer is set to, on the clock of now */
     uint64_t last_message;   /* the greatest message id given out */
+    uint32_t users_listed;   /* counts authd's lists of all users */
     uint32_t epoch;          /* of the policy; counts its changes from 1 */
     bool draining;
 };

@@ -111,8 +111,10 @@ void session_detach(struct router *r, struct session *session, enum leave leave)
     session_principal(session)->usage.connections--;
     r->sessions.away++;
     timer_cancel(&r->wheel, &session->timer);
-    if (session->outbound != NULL)
+    if (session->outbound != NULL) {
+        queue_drop_withdrawn(r, session);
         outbound_rewind(session->outbound);
+    }
     if (leave == LEAVE_ORDERLY)
         will_discard(r, session);
     if (session_is_durable(session)) {
@@ -140,6 +142,7 @@ void session_end(struct router *r, struct session *session)
     empty(r, session);
     if (session->view != NULL)
         policy_view_unref(session->view);
+    free(session->reads);
     keyed_table_remove(&r->sessions.by_name, &session->link);
     r->sessions.away--;
     principal->usage.sessions--;

@@ -34,6 +34,7 @@ struct session {
     struct received_ids *received; /* QoS 2 messages from the client; NULL: none */
     struct will *will;             /* NULL: none */
     struct policy_view *view;      /* what the client may do */
+    uint64_t *reads;               /* decisions by topic: see authorize_delivery(); NULL: none */
     struct replay *replays;        /* retained messages that are still to be sent */
     struct takeover_budget takeovers;
     struct timer timer; /* away: the session's end; else: the connection's */
@@ -44,6 +45,7 @@ struct session {
     bool stored;      /* has records in the store */
     bool lingers;     /* ended, but for a will that has not been sent yet */
     bool check_reads; /* a subscription reaches further than the client may read */
+    bool withdrawn;   /* it has just lost a subscription to a new policy */
     uint8_t client_id[];
 };
 

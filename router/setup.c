@@ -24,6 +24,7 @@ bool setup_take_settings(struct router *r, const struct mc_router_setup *m)
     settings->setup.version = copy_text(settings->version, m->version);
     settings->setup.response_information =
         copy_text(settings->response_information, m->response_information);
+    address_rate_set(&r->address_rate, m->connection_rate);
     settings->setup.auto_id_prefix = slice_of(NULL, 0); /* each listener has its own */
     return true;
 }

@@ -4,6 +4,23 @@
 
 #include <stdint.h>
 
+/* What may be hit: the limits of a policy, and of the configuration alone. */
+enum limit {
+    LIMIT_CONNECTIONS,
+    LIMIT_PUBLISH_RATE,
+    LIMIT_PUBLISH_BYTES,
+    LIMIT_SUBSCRIPTIONS,
+    LIMIT_RETAINED_COUNT,
+    LIMIT_RETAINED_BYTES,
+    LIMIT_QUEUE_BYTES,
+    LIMIT_MESSAGE_SIZE,
+    LIMIT_QOS,
+    LIMIT_KEEPALIVE,
+    LIMIT_MAX_SUBSCRIPTIONS, /* of one session */
+    LIMIT_CONNECTION_RATE,   /* of one address */
+    LIMIT_COUNT
+};
+
 struct stats {
     uint64_t started; /* milliseconds of CLOCK_MONOTONIC */
     uint64_t bytes_received;
@@ -23,7 +40,7 @@ struct stats {
     uint64_t sockets;   /* accepted by the workers */
     uint64_t connections_refused;
     uint64_t takeovers;
-    uint64_t limits_hit;
+    uint64_t limits_hit[LIMIT_COUNT];
     uint64_t audit_events;
     uint64_t sessions_expired;
     uint64_t queued;       /* messages held for clients, in flight ones included */

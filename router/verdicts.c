@@ -1,6 +1,7 @@
 /* Verdicts that wait for their CONNECT. */
 #include "router/verdicts.h"
 
+#include "common/mqtt.h"
 #include "common/verify.h"
 #include "router/worker_link.h"
 
@@ -69,6 +70,14 @@ void verdict_keep(struct worker_link *link, const struct ar_verdict *m, uint64_t
     *link->last_verdict = v;
     link->last_verdict = &v->next;
     keyed_table_insert(&link->verdicts, &v->link, hash_of(m->conn));
+}
+
+void verdicts_refuse(struct worker_link *link, struct slice user)
+{
+    for (struct verdict *v = link->oldest_verdict; v != NULL; v = v->next) {
+        if ((v->message.flags & VERDICT_ANONYMOUS) == 0 && slice_equal(v->message.principal, user))
+            v->message.reason = REASON_BAD_CREDENTIALS;
+    }
 }
 
 void verdicts_forget_all(struct worker_link *link)

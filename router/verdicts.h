@@ -24,6 +24,9 @@ void verdict_keep(struct worker_link *link, const struct ar_verdict *m, uint64_t
 /* The verdict on that handle, which the caller frees; NULL: none came. */
 struct verdict *verdict_take(struct worker_link *link, uint64_t handle);
 
+/* Verdicts that let this user in do so no longer. */
+void verdicts_refuse(struct worker_link *link, struct slice user);
+
 void verdicts_forget_all(struct worker_link *link);
 
 #endif

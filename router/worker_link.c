@@ -1,6 +1,7 @@
 /* The channel to one worker, its connections' slots and the frames written to it. */
 #include "router/worker_link.h"
 
+#include "common/child.h"
 #include "common/log.h"
 #include "common/mqtt.h"
 #include "common/verify.h"
@@ -151,6 +152,8 @@ static void on_closed(void *context, const char *why)
     struct worker_link *link = context;
 
     log_notice("worker %u: %s; %u connections end", link->index, why, link->connections);
+    if (link->channel.broken && link->router->child != NULL)
+        child_accuse(link->router->child, ROLE_WORKER, link->index);
     lose_connections(link->router, link);
     verdicts_forget_all(link);
     link->sockets = 0;
@@ -262,6 +265,22 @@ void worker_link_each_open(struct worker_link *link,
         for (uint32_t j = 0; link->chunks[i] != NULL && j < CONNECTION_CHUNK; j++) {
             struct connection *c = &link->chunks[i][j];
             if (c->state != CONNECTION_OPEN)
+                continue;
+            left--;
+            visit(c, context);
+        }
+    }
+}
+
+void worker_link_each(struct worker_link *link, void (*visit)(struct connection *c, void *context),
+                      void *context)
+{
+    uint32_t left = link->connections;
+
+    for (uint32_t i = 0; i < CONNECTION_CHUNKS && left > 0; i++) {
+        for (uint32_t j = 0; link->chunks[i] != NULL && j < CONNECTION_CHUNK; j++) {
+            struct connection *c = &link->chunks[i][j];
+            if (c->state == CONNECTION_FREE)
                 continue;
             left--;
             visit(c, context);

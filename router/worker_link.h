@@ -64,6 +64,10 @@ void connection_kill(struct router *r, struct connection *c, uint8_t reason,
  * and the last. */
 void connection_hold(struct connection *c, uint8_t why, bool hold);
 
+/* Calls visit for each connection; it may end those that have no session. */
+void worker_link_each(struct worker_link *link, void (*visit)(struct connection *c, void *context),
+                      void *context);
+
 /* Calls visit for each open connection; it may not open or end any. */
 void worker_link_each_open(struct worker_link *link,
                            void (*visit)(struct connection *c, void *context), void *context);

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/proto_authd.h"
 #include "common/verify.h"
+#include "worker/admission.h"
 #include "worker/alias.h"
 #include "worker/encode.h"
 #include "worker/input.h"
@@ -164,6 +165,11 @@ void on_connect(struct connection *c, const struct packet *packet)
     if (!connack_fits(c, &connect)) { /* [MQTT-3.1.2-24] */
         connection_refuse(c, connect.max_packet_size < CONNACK_REFUSING ? 0 : REASON_UNSPECIFIED,
                           slice_text(""), "takes no packet as long as its CONNACK");
+        return;
+    }
+    if (!admission_allows(c)) {
+        connection_refuse(c, REASON_CONNECTION_RATE_EXCEEDED, slice_text(""),
+                          "connects more often than its address may");
         return;
     }
     if (connect.has_authentication_method) { /* [MQTT-4.12.0-1] */

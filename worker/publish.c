@@ -14,9 +14,10 @@ enum {
 
 void publish_set_limit(struct connection *c, uint32_t messages, uint32_t bytes)
 {
-    if (messages == 0 && bytes == 0)
+    if (c->limit == NULL && messages == 0 && bytes == 0)
         return;
-    c->limit = malloc(sizeof(*c->limit));
+    if (c->limit == NULL)
+        c->limit = malloc(sizeof(*c->limit));
     VERIFY(c->limit != NULL);
     *c->limit = (struct publish_limit){.rate = messages,
                                        .bytes = bytes,

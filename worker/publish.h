@@ -4,7 +4,7 @@
 
 #include "worker/connection.h"
 
-/* How fast this client may publish; 0: any rate. */
+/* How fast this client may publish from now on; 0: any rate. */
 void publish_set_limit(struct connection *c, uint32_t messages, uint32_t bytes);
 
 /* Prepares the timer that lets throttled clients go on. */

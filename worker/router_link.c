@@ -1,10 +1,12 @@
 /* The channel to the router: what it sends, and what happens when it is gone. */
 #include "common/log.h"
+#include "worker/admission.h"
 #include "worker/connect.h"
 #include "worker/deliver.h"
 #include "worker/encode.h"
 #include "worker/output.h"
 #include "worker/packet.h"
+#include "worker/publish.h"
 #include "worker/siblings.h"
 
 enum { ROUTER_CHANNEL_HIGH = 1024 * 1024 };
@@ -109,6 +111,15 @@ static bool on_rw_hold(struct worker *worker, const struct rw_hold *m)
     return true;
 }
 
+static bool on_rw_rates(struct worker *worker, const struct rw_rates *m)
+{
+    struct connection *c = connection_find(worker, m->conn);
+
+    if (c != NULL)
+        publish_set_limit(c, m->publish_rate, m->publish_bytes);
+    return true;
+}
+
 MESSAGE_DISPATCH(on_frame, struct worker, ROUTER_TO_WORKER)
 
 static void end_for_lack_of_router(struct connection *c, void *context)
@@ -167,6 +178,7 @@ static void on_counters_timer(struct ev_loop *loop, ev_timer *timer, int revents
     (void)loop;
     (void)revents;
 
+    admission_tell(worker);
     worker->counters.sockets = worker->connections.count;
     if (!channel_is_open(&worker->router) ||
         (counters_are_zero(&worker->counters) && reported == worker->connections.count))

@@ -44,6 +44,7 @@ static bool take_setup(void *context, const struct mc_worker_setup *m)
     worker->max_unauthenticated = m->max_unauthenticated != 0 ? m->max_unauthenticated : UINT32_MAX;
     worker->client_buffer = m->client_buffer;
     worker->websocket_ping_s = m->websocket_ping_s;
+    address_rate_set(&worker->address_rate, m->connection_rate);
     return true;
 }
 

@@ -2,9 +2,11 @@
 #ifndef BULKHEAD_WORKER_WORKER_H
 #define BULKHEAD_WORKER_WORKER_H
 
+#include "common/address_rate.h"
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/proto_worker_router.h"
+#include "worker/address.h"
 #include "worker/link.h"
 
 struct connection;
@@ -65,6 +67,12 @@ struct worker {
 
     uint32_t spoofs; /* addresses named by who may not, since the last audit event */
     uint64_t spoof_audited_ms;
+
+    struct address_rate address_rate; /* see admission.c */
+    struct address too_often_address; /* that was refused last */
+    uint16_t too_often_listener;
+    uint32_t too_often; /* refused since the last audit event */
+    uint64_t too_often_told_ms;
 
     struct buf scratch;  /* for the packet that is being parsed */
     struct buf template; /* for the message that is being delivered */

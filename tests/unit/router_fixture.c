@@ -208,6 +208,7 @@ void fixture_settle(struct fixture *f)
         for (unsigned i = 0; i < FIXTURE_WORKERS; i++)
             moved |= peer_read(&f->workers[i]);
         moved |= peer_read(&f->persistd);
+        peer_read(&f->authd);
         moved |= persistd_work(f);
         if (moved || buf_len(&f->persistd.out) > 0)
             quiet = 0;

@@ -95,8 +95,38 @@ Test(identity, one_bad_line_refuses_the_file_and_is_named)
         cr_assert(strstr(why, cases[i].says) != NULL, "%s", why);
     }
     char why[256];
+    cr_assert_null(parse("\n\r\n\n", why, sizeof(why)));
+    cr_assert(strstr(why, "is empty") != NULL, "%s", why);
+    struct users *nobody = parse("# nobody\n", why, sizeof(why));
+    cr_assert_not_null(nobody, "a comment says that it is meant");
+    users_free(nobody);
     char *text = calloc(1, 8);
     cr_assert_null(users_parse(text, 7, slice_text("passwd"), why, sizeof(why)));
+}
+
+Test(identity, unknown_names_are_checked_like_known_ones)
+{
+    char text[4096] = "";
+    char why[256];
+    unsigned sevens = 0;
+
+    for (unsigned i = 0; i < 10; i++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "u%u:%s\n", i, i % 2 == 0 ? STORED_7 : STORED_6);
+    }
+    struct users *users = parse(text, why, sizeof(why));
+    for (unsigned i = 0; i < 200; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "nobody-%u", i);
+        const char *stored = users_stand_in(users, slice_text(name));
+        cr_assert_eq(users_stand_in(users, slice_text(name)), stored);
+        sevens += strcmp(stored, STORED_7) == 0;
+    }
+    cr_assert(sevens > 50 && sevens < 150, "as often as the file has it: %u", sevens);
+    users_free(users);
+    users = parse("# none\n", why, sizeof(why));
+    cr_assert_null(users_stand_in(users, slice_text("x")));
+    users_free(users);
 }
 
 Test(identity, the_cache_knows_what_was_verified_for_its_time)

@@ -86,6 +86,32 @@ Test(router_hostile, connect_that_no_worker_parses)
          .will_properties = slice_text("\x23xx"));
 }
 
+/* More than a packet of its listener can hold. */
+Test(router_hostile, sizes_that_no_worker_lets_through)
+{
+    static const uint8_t big[2000];
+
+    for (unsigned i = 0; i < 3; i++) {
+        open_with_alice();
+        struct client client = {.worker = HOSTILE, .handle = 1, .id = "m"};
+        client_connect(&f, &client);
+        f.r.listeners[0].max_packet_size = f.r.listeners[1].max_packet_size = 1000;
+        if (i == 0)
+            PEER_SAY(HOSTILE, wr_publish, .conn = 1, .topic = slice_text("t"),
+                     .payload = slice_of(big, 1001));
+        else if (i == 1)
+            PEER_SAY(HOSTILE, wr_connect, .conn = 2, .version = 5, .flags = CONNECT_WILL,
+                     .will_topic = slice_text("t"), .will_payload = slice_of(big, 2000));
+        else
+            PEER_SAY(HOSTILE, wr_publish, .conn = 1, .topic = slice_text("t"),
+                     .payload = slice_of(big, 1000));
+        fixture_settle(&f);
+        cr_assert_eq(HOSTILE->closed, i < 2, "%u", i);
+        alice_is_untouched();
+        fixture_close(&f);
+    }
+}
+
 /* Before a verdict there is no client: nothing may be said for it. */
 Test(router_hostile, client_without_a_verdict)
 {
@@ -281,6 +307,64 @@ Test(router_hostile, random_bytes, .timeout = 300)
             fixture_replace_worker(&f, 1);
     }
     alice_is_fine();
+    fixture_close(&f);
+}
+
+/* --- authd --- */
+
+/* It may say who is who, and that is all: bytes that are no message end its channel, and nobody who
+ * is there notices. */
+Test(router_hostile, authd_that_breaks_the_protocol)
+{
+    static const char *const junk[] = {
+        "\xFF\xFF\xFF\xFF\1\0\0\0", /* longer than any message */
+        "\0\0\0\0\x63\0\0\0",       /* no such type */
+        "\3\0\0\0\1\0\0\0abc",      /* a verdict cut short */
+    };
+
+    for (unsigned i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
+        open_with_alice();
+        buf_append(&f.authd.out, junk[i], i == 2 ? 11 : 8);
+        fixture_settle(&f);
+        cr_assert(f.authd.closed, "%u", i);
+        alice_is_fine();
+        fixture_close(&f);
+    }
+}
+
+/* Verdicts and revocations for whoever it likes, in any order: those that it does not name stay. */
+Test(router_hostile, authd_at_random, .timeout = 300)
+{
+    static const char *const users[] = {"mallory", "", "\xFF", "#", "a/b", "trent"};
+    struct slice body;
+
+    open_with_alice();
+    for (uint64_t seed = 1; seed <= 20000; seed++) {
+        random_seed(seed);
+        struct slice user = slice_text(users[random_below(sizeof(users) / sizeof(users[0]))]);
+        if (random_below(3) == 0)
+            say_connect();
+        else if (random_below(4) == 0)
+            PEER_SAY(&f.authd, ar_revoke, .removed = (uint8_t)random_below(2), .principal = user);
+        else
+            PEER_SAY(&f.authd, ar_verdict, .worker = (uint16_t)random_below(4),
+                     .conn = random_handle(), .reason = (uint8_t)(random_below(2) * 0x87),
+                     .flags = (uint8_t)random_below(4), .expires_at = random_below(3) * 100,
+                     .principal = user);
+        if (seed % 8 == 0)
+            fixture_settle(&f);
+        if (seed % 1000 == 0)
+            fixture_wait(&f, random_below(90000));
+        if (HOSTILE->closed)
+            fixture_replace_worker(&f, 1);
+        while (peer_next(HOSTILE, &body) != 0)
+            ;
+        while (peer_next(HONEST, &body) != 0)
+            ;
+        cr_assert(!f.authd.closed && !HONEST->closed);
+    }
+    fixture_replace_worker(&f, 1);
+    alice_is_untouched();
     fixture_close(&f);
 }
 

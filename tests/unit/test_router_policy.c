@@ -2,6 +2,7 @@
 #include "common/mqtt.h"
 #include "leaks.h"
 #include "router/authorize.h"
+#include "router/limits.h"
 #include "router_fixture.h"
 
 #include <stdio.h>
@@ -153,6 +154,11 @@ Test(router_policy, withdrawn_right_of_a_publisher)
     fixture_close(&f);
 }
 
+static void read_only(struct router *r)
+{
+    give_policy(r, "pattern read %u/#\n");
+}
+
 /* The same over a restart: who published, and by which client id, is kept with the message. */
 Test(router_policy, publisher_is_known_after_a_restart)
 {
@@ -166,6 +172,11 @@ Test(router_policy, publisher_is_known_after_a_restart)
     client_connect(&f, &ann);
     client_subscribe(&f, &ann, "ann/+", 0);
     cr_assert(client_heard(&ann, "kept", &target));
+    fixture_restart(&f, read_only); /* and the right was withdrawn meanwhile */
+    ann.handle = handle_of(1, 3);
+    client_connect(&f, &ann);
+    client_subscribe(&f, &ann, "ann/+", 0);
+    cr_assert(peer_heard_nothing(OTHER));
     fixture_close(&f);
 }
 
@@ -281,7 +292,10 @@ Test(router_policy, limits_of_a_user)
     client_publish(&f, &second, "a", "x", 2, 10);
     cr_assert(PEER_HEARD(OTHER, RW_DISCONNECT, rw_disconnect, &disconnect));
     cr_assert_eq(disconnect.reason, REASON_QOS_NOT_SUPPORTED);
-    cr_assert_geq(f.r.stats.limits_hit, 4);
+    static const enum limit hit[] = {LIMIT_CONNECTIONS,  LIMIT_SUBSCRIPTIONS, LIMIT_RETAINED_COUNT,
+                                     LIMIT_MESSAGE_SIZE, LIMIT_PUBLISH_RATE,  LIMIT_QOS};
+    for (size_t i = 0; i < sizeof(hit) / sizeof(hit[0]); i++)
+        cr_assert_geq(f.r.stats.limits_hit[hit[i]], 1, "%s", limit_name(hit[i]));
     fixture_close(&f);
 }
 
