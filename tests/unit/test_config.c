@@ -71,7 +71,8 @@ static void good_value(const struct option *option, char *value, size_t size)
         snprintf(value, size, "%.*s", (int)strcspn(first, "|"), first);
         break;
     default:
-        snprintf(value, size, "/some/text");
+        snprintf(value, size, "%s",
+                 strcmp(option->name, "audit_events") == 0 ? "connected limit" : "/some/text");
         break;
     }
 }
