@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from .processes import wait_until
+
 # ext4 (and XFS) stop at once and drop what has not been written; the journal is not flushed.
 GOING_DOWN = 0x8004587d
 WITHOUT_FLUSH = 2
@@ -35,9 +37,19 @@ class Volume:
         self.mounted = True
 
     def close(self):
+        """Threads of a process that was killed may use it for a moment longer than the process."""
         if self.mounted:
-            _run("umount", self.directory)
+            wait_until(self._unmounted, 20, f"{self.directory} to be let go", step=0.05)
         self.mounted = False
+
+    def _unmounted(self):
+        try:
+            _run("umount", self.directory)
+        except OSError as error:
+            if "busy" not in str(error):
+                raise
+            return False
+        return True
 
 
 class SmallVolume(Volume):
