@@ -10,6 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Free memory at the heap's end that is kept. What is given back to the kernel is missed at the
+ * next burst, when each page of it costs a fault. */
+enum { HEAP_KEPT = 2 * 1024 * 1024 };
+
 const char *role_name(enum role role)
 {
     static const char *const names[ROLE_COUNT] = {"master", "persistd", "router", "authd",
@@ -146,6 +150,7 @@ void child_begin(struct child *child, enum role role, const struct child_handler
 {
     if (role != ROLE_PERSISTD) /* whose threads allocate much, and may open files */
         keep_one_heap();
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
     *child = (struct child){.role = role, .handlers = handlers, .context = context};
     child->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     VERIFY(child->loop != NULL);
