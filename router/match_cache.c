@@ -52,6 +52,8 @@ static void entry_free(struct match_cache *cache, struct match_entry *entry)
 {
     keyed_table_remove(&cache->entries, &entry->link);
     cache->bytes -= entry_bytes(entry);
+    if (cache->last == entry)
+        cache->last = NULL;
     if (cache->hand == entry)
         cache->hand = entry->next != entry ? entry->next : NULL;
     entry->next->previous = entry->previous;
@@ -93,13 +95,27 @@ static uint64_t generation_sum(const struct match_cache *cache, const struct mat
     return sum;
 }
 
+static bool is_entry_of(const struct match_entry *entry, struct slice topic)
+{
+    return slice_equal(slice_of(entry->topic, entry->topic_size), topic);
+}
+
+uint64_t match_cache_hash(const struct match_cache *cache, struct slice topic)
+{
+    if (cache->last != NULL && is_entry_of(cache->last, topic))
+        return cache->last->link.hash;
+    return keyed_hash(topic.data, topic.len);
+}
+
 static struct match_entry *find(const struct match_cache *cache, struct slice topic, uint64_t hash)
 {
+    if (cache->last != NULL && cache->last->link.hash == hash && is_entry_of(cache->last, topic))
+        return cache->last;
     struct keyed_node *node = keyed_table_find(&cache->entries, hash);
 
     for (; node != NULL; node = keyed_table_find_next(node)) {
         struct match_entry *entry = KEYED_ENTRY(node, struct match_entry, link);
-        if (slice_equal(slice_of(entry->topic, entry->topic_size), topic))
+        if (is_entry_of(entry, topic))
             return entry;
     }
     return NULL;
@@ -115,6 +131,7 @@ const struct match_set *match_cache_get(struct match_cache *cache, struct slice 
         return NULL;
     }
     cache->hits++;
+    cache->last = entry;
     entry->used = true;
     return &entry->set;
 }

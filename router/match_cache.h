@@ -22,6 +22,7 @@ struct match_entry;
 struct match_cache {
     struct keyed_table entries;
     struct match_entry *hand; /* next to be looked at for eviction, in a ring of all */
+    struct match_entry *last; /* of the topic that was found last; NULL: none */
     size_t entries_max;
     size_t bytes_max;
     size_t bytes;
@@ -35,6 +36,9 @@ struct match_cache {
 
 void match_cache_init(struct match_cache *cache, size_t entries_max, size_t bytes_max);
 void match_cache_free(struct match_cache *cache);
+
+/* The keyed hash of topic. Messages come in bursts: that of the last topic is at hand. */
+uint64_t match_cache_hash(const struct match_cache *cache, struct slice topic);
 
 /* The set that was kept for topic, whose hash is hash, if it is still good, else NULL. Valid until
  * the next match_cache_put(). */

@@ -27,7 +27,7 @@ enum topic_verdict { TOPIC_ALLOWED, TOPIC_DENIED, TOPIC_MALFORMED };
  * to before: then nothing needs to be looked at again. */
 static enum topic_verdict judge_topic(struct router *r, struct connection *c, struct slice topic)
 {
-    uint64_t hash = keyed_hash(topic.data, topic.len);
+    uint64_t hash = subscriptions_topic_hash(&r->subscriptions, topic);
 
     if (c->allowed_epoch == r->epoch && c->allowed_topic == hash)
         return TOPIC_ALLOWED;

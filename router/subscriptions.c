@@ -415,7 +415,7 @@ static const struct match_set *find_matches(struct subscriptions *store, struct 
 
 const struct match_set *subscriptions_match(struct subscriptions *store, struct slice topic)
 {
-    uint64_t hash = keyed_hash(topic.data, topic.len);
+    uint64_t hash = match_cache_hash(&store->cache, topic);
 
     VERIFY(!store->matching);
     store->matching = true;

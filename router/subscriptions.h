@@ -99,6 +99,13 @@ size_t subscription_filter(const struct subscriptions *store,
  * (ending a session, publishing a will) is put off by the caller. */
 const struct match_set *subscriptions_match(struct subscriptions *store, struct slice topic);
 
+/* The keyed hash of a topic, which is cheap for the topic that was matched last. */
+static inline uint64_t subscriptions_topic_hash(const struct subscriptions *store,
+                                                struct slice topic)
+{
+    return match_cache_hash(&store->cache, topic);
+}
+
 static inline void subscriptions_match_end(struct subscriptions *store)
 {
     store->matching = false;

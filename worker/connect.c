@@ -39,24 +39,23 @@ static void forget_pending(struct connection *c)
     websocket_forget_token(c);
 }
 
-static void ask_authd(struct connection *c, const struct connect_packet *connect)
+static void ask_authd(struct connection *c, const struct connect_packet *connect,
+                      const char *address)
 {
     struct worker *worker = connection_worker(c);
     struct slice token = websocket_access_token(c);
-    char address[ADDRESS_TEXT_MAX];
     struct wa_check check = {
         .conn = connection_handle(c),
         .listener = c->listener->settings.id,
         .user_name = connect->user_name,
         .password = connect->password,
         .client_id = connect->client_id,
+        .address = slice_text(address),
         .access_token = token,
     };
 
     if (!channel_is_open(&worker->authd))
         return;
-    address_format(&c->address, address);
-    check.address = slice_text(address);
     check.flags |= connect->has_user_name ? CREDENTIAL_USER_NAME : 0;
     check.flags |= connect->has_password ? CREDENTIAL_PASSWORD : 0;
     check.flags |= token.len > 0 ? CREDENTIAL_ACCESS_TOKEN : 0;
@@ -78,10 +77,10 @@ static uint8_t connect_flags(const struct connection *c, const struct connect_pa
     return flags;
 }
 
-static void announce(struct connection *c, const struct connect_packet *connect)
+static void announce(struct connection *c, const struct connect_packet *connect,
+                     const char *address)
 {
     struct worker *worker = connection_worker(c);
-    char address[ADDRESS_TEXT_MAX];
     struct wr_connect message = {
         .conn = connection_handle(c),
         .listener = c->listener->settings.id,
@@ -95,13 +94,12 @@ static void announce(struct connection *c, const struct connect_packet *connect)
         .will_delay = connect->will_delay,
         .will_expiry = connect->will_expiry,
         .client_id = connect->client_id,
+        .address = slice_text(address),
         .will_topic = connect->will_topic,
         .will_properties = connect->will_properties,
         .will_payload = connect->will_payload,
     };
 
-    address_format(&c->address, address);
-    message.address = slice_text(address);
     wr_connect_encode(&worker->router.out, &message);
     c->is_announced = true;
 }
@@ -147,6 +145,7 @@ void on_connect(struct connection *c, const struct packet *packet)
 {
     struct worker *worker = connection_worker(c);
     struct connect_packet connect;
+    char address[ADDRESS_TEXT_MAX];
     uint8_t reason;
 
     if (c->state != STATE_CONNECT) {
@@ -192,14 +191,16 @@ void on_connect(struct connection *c, const struct packet *packet)
     link_remove(&c->link); /* it has met its deadline */
     c->state = STATE_VERDICT;
     connection_pause(c, PAUSE_VERDICT);
-    announce(c, &connect);
-    ask_authd(c, &connect);
+    address_format(&c->address, address);
+    announce(c, &connect, address);
+    ask_authd(c, &connect, address);
 }
 
 static void ask_again(struct connection *c, void *context)
 {
     struct worker *worker = connection_worker(c);
     struct connect_packet connect;
+    char address[ADDRESS_TEXT_MAX];
     uint8_t reason;
     (void)context;
 
@@ -208,7 +209,8 @@ static void ask_again(struct connection *c, void *context)
     enum connect_refusal refusal = connect_parse(slice_of(c->pending->body, c->pending->len),
                                                  &worker->scratch, &connect, &reason);
     VERIFY(refusal == CONNECT_FINE);
-    ask_authd(c, &connect);
+    address_format(&c->address, address);
+    ask_authd(c, &connect, address);
 }
 
 void connect_ask_again(struct worker *worker)

@@ -31,12 +31,15 @@ static void table_grow(struct connection_table *table)
 {
     uint32_t size = table->size == 0 ? TABLE_MIN : table->size * 2;
     struct connection_slot *slots = reallocarray(table->slots, size, sizeof(*slots));
+    uint32_t random[TABLE_MIN]; /* drawn in one piece: each draw is a system call */
 
     VERIFY(slots != NULL);
     for (uint32_t i = size; i-- > table->size;) {
         /* Not to be foreseen: a verdict that was under way to the worker before this one must not
          * fit a handle of this one. */
-        slots[i] = (struct connection_slot){.generation = randombytes_random(),
+        if ((i + 1) % TABLE_MIN == 0)
+            randombytes_buf(random, sizeof(random));
+        slots[i] = (struct connection_slot){.generation = random[i % TABLE_MIN],
                                             .next_free = table->first_free};
         table->first_free = i;
     }

@@ -18,6 +18,7 @@ struct target {
 struct delivery {
     struct worker *worker;
     const struct rw_deliver *m;
+    bool is_for_one;     /* nothing is to be shared */
     size_t plain_at[2];  /* in worker->template: the QoS 0 packet of MQTT 3 and of MQTT 5 */
     size_t plain_len[2]; /* 0: not made yet */
 };
@@ -170,7 +171,8 @@ static void deliver_to(struct delivery *d, struct connection *c, const struct ta
         layout.alias = alias_choose(c, d->m->topic);
         measure(d->m, &layout);
     }
-    if (layout.packet_id == 0 && layout.ids_size == 0 && layout.alias.alias == 0) {
+    if (!d->is_for_one && layout.packet_id == 0 && layout.ids_size == 0 &&
+        layout.alias.alias == 0) {
         deliver_plain(d, c, target->head.flags);
     } else {
         put(&c->out, d->m, &layout, target->ids);
@@ -190,7 +192,9 @@ static bool target_legal(const struct delivery_target *target)
 bool deliver(struct worker *worker, const struct rw_deliver *m)
 {
     struct cursor targets = cursor_of(m->targets);
-    struct delivery d = {.worker = worker, .m = m};
+    struct delivery d = {.worker = worker,
+                         .m = m,
+                         .is_for_one = m->targets.len < 2 * sizeof(struct delivery_target)};
 
     while (cursor_left(&targets) > 0) {
         struct target target;

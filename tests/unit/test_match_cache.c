@@ -202,3 +202,23 @@ Test(match_cache, may_be_off)
     cr_assert_null(get(&cache, "a"));
     match_cache_free(&cache);
 }
+
+Test(match_cache, knows_the_hash_of_the_topic_that_it_found_last)
+{
+    static struct match_cache cache;
+    match_cache_init(&cache, 2, 1 << 16);
+
+    put_twice(&cache, "a", 1);
+    put_twice(&cache, "b", 1);
+    cr_assert_not_null(get(&cache, "a"));
+    cr_assert_eq(match_cache_hash(&cache, slice_text("a")), hash_of(slice_text("a")));
+    cr_assert_eq(match_cache_hash(&cache, slice_text("b")), hash_of(slice_text("b")));
+    for (int i = 0; i < 8; i++) { /* the entry that is remembered is evicted */
+        char text[8];
+        snprintf(text, sizeof(text), "t/%d", i);
+        put_twice(&cache, text, 1);
+    }
+    cr_assert_eq(match_cache_hash(&cache, slice_text("a")), hash_of(slice_text("a")));
+    cr_assert_null(get(&cache, "a"));
+    match_cache_free(&cache);
+}
