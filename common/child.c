@@ -38,6 +38,7 @@ static bool on_mc_sandbox(struct child *child, const struct mc_sandbox *m)
     child->sandbox.chroot_dir = slice_text(child->chroot_path);
     if (BULKHEAD_SECCOMP && m->debug)
         sandbox_name_violations(role_name(child->role));
+    placement_init(&child->placement, m->place, m->sharers);
     return true;
 }
 
@@ -120,6 +121,7 @@ static void child_on_prepare(struct ev_loop *loop, ev_prepare *watcher, int reve
     (void)loop;
     (void)revents;
     child->handlers->turn(child->context);
+    placement_turn(&child->placement);
 }
 
 static void child_on_wake(struct ev_loop *loop, ev_async *watcher, int revents)

@@ -10,6 +10,7 @@
 #define BULKHEAD_COMMON_CHILD_H
 
 #include "common/control.h"
+#include "common/placement.h"
 #include "common/proto_control.h"
 #include "common/sandbox.h"
 
@@ -39,6 +40,7 @@ struct child {
     struct control control;
     struct ev_loop *loop;
     ev_prepare prepare;
+    struct placement placement;
     ev_async wake;
     struct mc_sandbox sandbox; /* chroot_dir points to chroot_path */
     char chroot_path[4096];

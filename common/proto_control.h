@@ -50,6 +50,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, uid, UINT32_MAX)                                                                        \
     F(u32, gid, UINT32_MAX)                                                                        \
     F(u32, max_files, UINT32_MAX)                                                                  \
+    F(u16, place, UINT16_MAX)   /* see common/placement.h */                                       \
+    F(u16, sharers, UINT16_MAX) /* processes with the same place; 0: runs anywhere */              \
     F(blob, chroot_dir, MQTT_STRING_MAX)
 
 #define FIELDS_mc_log(F)                                                                           \

@@ -32,6 +32,14 @@ static uint32_t descriptors_for(const struct process *p)
     return limit.rlim_max < most ? (uint32_t)limit.rlim_max : most;
 }
 
+/* Messages go from worker to router and back: these are the processes that share a home. */
+static uint16_t sharers_of(const struct process *p)
+{
+    if (p->role != ROLE_ROUTER && p->role != ROLE_WORKER)
+        return 0;
+    return (uint16_t)(p->master->process_count - PROCESSES_FIXED + 1);
+}
+
 static void send_sandbox(struct process *p)
 {
     const struct master *m = p->master;
@@ -43,6 +51,8 @@ static void send_sandbox(struct process *p)
         .uid = id->uid,
         .gid = id->gid,
         .max_files = descriptors_for(p),
+        .place = (uint16_t)getpid(), /* any number, and the same for all */
+        .sharers = sharers_of(p),
         .chroot_dir = text_or_empty(m->config->chroot_dir),
     };
     process_send(p, mc_sandbox, &sandbox, -1);
