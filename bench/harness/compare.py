@@ -1,6 +1,7 @@
 """bench/compare: runs every scenario against every broker and writes what came out."""
 import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,6 +73,13 @@ def measure(options, extra):
     return records
 
 
+def router_core():
+    """What the router's data structures cost, in a process of their own."""
+    done = subprocess.run([BUILD / "bench/bench-router-core"], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=600, check=True)
+    return f"```\n{done.stdout.strip()}\n```"
+
+
 def main():
     end_cleanly()
     options = arguments()
@@ -88,6 +96,8 @@ def main():
         print(text)
     else:
         document.replace_section("bench/compare", text)
+        if "bulkhead" in names and not options.source:
+            document.replace_section("bench/router-core", router_core())
         (document.PAGE.parent / "performance.svg").write_text(
             plot.draw(results, SCENARIOS, names))
         print(f"written: {document.PAGE}", file=sys.stderr)
