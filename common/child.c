@@ -10,8 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Free memory at the heap's end that is kept. What is given back to the kernel is missed at the
- * next burst, when each page of it costs a fault. */
+/* Free memory at the heap's end that processes with traffic keep, and the size from which a block
+ * is mapped by itself. What is given back to the kernel is missed at the next burst, when each page
+ * of it costs a fault. */
 enum { HEAP_KEPT = 2 * 1024 * 1024 };
 
 const char *role_name(enum role role)
@@ -147,12 +148,19 @@ static void keep_one_heap(void)
     mallopt(M_ARENA_MAX, 1);
 }
 
+static void keep_free_heap(void)
+{
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    mallopt(M_MMAP_THRESHOLD, HEAP_KEPT);
+}
+
 void child_begin(struct child *child, enum role role, const struct child_handlers *handlers,
                  void *context)
 {
     if (role != ROLE_PERSISTD) /* whose threads allocate much, and may open files */
         keep_one_heap();
-    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    if (role == ROLE_ROUTER || role == ROLE_WORKER)
+        keep_free_heap();
     *child = (struct child){.role = role, .handlers = handlers, .context = context};
     child->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     VERIFY(child->loop != NULL);

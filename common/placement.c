@@ -5,10 +5,10 @@
 
 /* What all at home may use together, of one processor. If they use more, one of them uses more than
  * its part and leaves, also when they get in each other's way. */
-#define TOGETHER_MOST 0.6
+#define TOGETHER_MOST 0.75
 
 #define LOOK_INTERVAL 0.05 /* seconds */
-#define QUIET_TIME    1.0  /* seconds of little work before a process goes home */
+#define QUIET_TIME    0.5  /* seconds of little work before a process goes home */
 
 static uint64_t nanoseconds(clockid_t clock)
 {
@@ -46,7 +46,8 @@ bool placement_decide(struct placement *p, double now, uint64_t used_ns)
 
     p->looked_at = now;
     p->used_ns = used_ns;
-    if (busy > p->most / (p->at_home ? 1 : 2)) {
+    /* At home the same work costs less, so who has come does not have to leave again soon. */
+    if (busy > p->most) {
         p->quiet_since = now;
         return false;
     }

@@ -23,10 +23,10 @@ static bool spend(double seconds, double part)
     return place.at_home;
 }
 
-Test(placement, goes_home_after_a_second_of_little_work)
+Test(placement, goes_home_after_a_while_of_little_work)
 {
     cr_assert_not(spend(0.5, 0.5));
-    cr_assert_not(spend(0.9, 0.05));
+    cr_assert_not(spend(0.4, 0.05));
     cr_assert(spend(0.3, 0.05));
 }
 
@@ -37,11 +37,14 @@ Test(placement, leaves_at_once_when_there_is_work)
     cr_assert_not(spend(0.05, 0.25));
 }
 
-Test(placement, stays_away_while_home_would_be_left_soon)
+Test(placement, stays_away_while_there_is_work_now_and_then)
 {
     cr_assert_not(spend(0.5, 0.5));
-    cr_assert_not(spend(5, 0.15));
-    cr_assert(spend(2, 0.05));
+    for (int i = 0; i < 10; i++) {
+        cr_assert_not(spend(0.4, 0.05));
+        cr_assert_not(spend(0.05, 0.3));
+    }
+    cr_assert(spend(1, 0.05));
 }
 
 Test(placement, nothing_happens_without_others_or_with_one_processor)
