@@ -35,12 +35,13 @@ static bool on_wa_forget(struct worker_link *worker, const struct wa_forget *m)
 MESSAGE_DISPATCH(handle_worker_message, struct worker_link, WORKER_TO_AUTHD)
 
 /* The buffer is ours, and need not keep a password or token. */
-static bool on_worker_message(void *worker, unsigned state, uint16_t type, struct slice body)
+static bool on_worker_message(void *opaque, unsigned state, uint16_t type, struct slice body)
 {
+    struct worker_link *worker = opaque;
     bool good = handle_worker_message(worker, state, type, body);
 
-    if (channel_is_open(&((struct worker_link *)worker)->channel) && body.len > 0)
-        explicit_bzero((void *)(uintptr_t)body.data, body.len);
+    if (channel_is_open(&worker->channel)) /* the frame is still at the buffer's head */
+        explicit_bzero(buf_head(&worker->channel.in) + sizeof(struct frame_header), body.len);
     return good;
 }
 
