@@ -204,9 +204,9 @@ static bool take_drain(void *context, const struct mc_drain *m)
     if (p->committing) {
         committer_stop(&p->committer);
         router_link_progress(p);
+        write_guard(p);
         p->committing = false;
     }
-    write_guard(p);
     audit_events_close(p);
     child_stop(&p->child);
     return true;

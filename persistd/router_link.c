@@ -137,8 +137,11 @@ static void submit(struct persistd *p, uint8_t kind, bool more, struct slice key
     size_t len = buf_len(&p->sealing);
     struct change *change = malloc(sizeof(*change) + len);
     VERIFY(change != NULL);
-    *change = (struct change){
-        .number = p->received, .place = place, .deletes = value == NULL, .len = (uint32_t)len};
+    *change = (struct change){.number = p->received,
+                              .more = more,
+                              .place = place,
+                              .deletes = value == NULL,
+                              .len = (uint32_t)len};
     if (len > 0)
         memcpy(change->sealed, buf_head(&p->sealing), len);
     *p->open_last = change;
