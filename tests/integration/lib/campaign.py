@@ -78,14 +78,23 @@ class Campaign:
 
     def _kill(self, victim):
         if victim == "power":
-            self.volume.cut()
-            time.sleep(self.random.uniform(0, 0.2))
+            self._cut_power()
         if victim in ("all", "power") or self.broker.process.poll() is not None:
             self._restart()
             return
         pids = self.broker.pids(victim)
         if pids:
             self.broker.kill_process(victim, pid=self.random.choice(pids))
+
+    def _cut_power(self):
+        """Processor and disk go at the same moment: what a process is told of a disk whose power is
+        gone (ext4 may say of a commit under way that it succeeded) is never passed on."""
+        pids = [self.broker.process.pid, *self.broker.children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        processes.wait_until(lambda: all(processes.is_halted(pid) for pid in pids), 10,
+                             "all threads to halt")
+        self.volume.cut()
 
     def _restart(self):
         """The whole broker at once, as a power cut would. The master is stopped first, so that it

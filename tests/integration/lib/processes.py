@@ -32,6 +32,16 @@ def alive(pid):
     return fields is not None and fields[1] not in "ZX"
 
 
+def is_halted(pid):
+    """Stopped by a signal, with all threads: at once, or as soon as a disk has answered."""
+    try:
+        threads = [path.read_text(errors="replace")
+                   for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return not alive(pid)
+    return all(thread[thread.rindex(")") + 2] in "TDZX" for thread in threads)
+
+
 def children(parent):
     """{pid: comm} of the living children of a process."""
     found = {}
