@@ -1,5 +1,6 @@
 """A random model test: thousands of random steps of several clients, compared message by message
-with a reference model (lib/model.py). BULKHEAD_MODEL_SEED=N repeats a run."""
+with a reference model (lib/model.py). BULKHEAD_MODEL_SEED=N draws the same steps again; which member
+of a group gets a message may differ, so a seed is no proof by itself and all of it is a long test."""
 import os
 import random
 import time
@@ -11,10 +12,12 @@ from lib.model_run import CONFIG, Run
 from lib.model_steps import Steps
 
 FIXED = 20260704
-SECONDS = 25         # of random steps in one test of ./test
+SECONDS = 25         # of random steps in a short run
 LONG_STEPS = 100000
 SHRINK_SECONDS = 60
 STORY = 60           # steps of a story that are printed
+
+pytestmark = pytest.mark.long
 
 
 def seeds():
@@ -95,7 +98,6 @@ def test_random_steps(new_broker, persistence):
     assert campaign(new_broker, seed, persistence, seconds=SECONDS) > 100
 
 
-@pytest.mark.long
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("persistence", ["true", "false"])
 def test_many_random_steps(new_broker, persistence):

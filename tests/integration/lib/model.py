@@ -495,8 +495,8 @@ class Model:
             if other.message is shared.message:
                 break
             if other.group == shared.group and other.message.topic == shared.message.topic and \
-                    list(other.options) == [session] and not \
-                    (shared.moved or other.moved or other.optional) and \
+                    list(other.options) == [session] and self._must_come(session, other) and \
+                    not (shared.moved or other.moved) and \
                     (other.options[session][0].qos == 0) == (shared.options[session][0].qos == 0) \
                     and other.message.taken < shared.message.taken:
                 raise Difference(f"it overtakes {other}")
@@ -551,6 +551,13 @@ class Model:
     @staticmethod
     def _must_come(session, thing):
         return not thing.optional and not (session.link.small and thing.message.large)
+
+    def possible(self, sessions):
+        """How many things may still come to clients that could take them."""
+        return sum(len(session.waiting) + len(session.owed) +
+                   sum(copy.again for copy in session.flight) +
+                   sum(session in shared.options for shared in self.shared)
+                   for session in sessions if session.is_open())
 
     def settled(self, session):
         """Nothing is missing: what could have come and has not is not there."""

@@ -68,6 +68,7 @@ class Run:
         self.model = Model()
         self.parties = parties()
         self.sentinels = []
+        self.keeper = None  # a client whose session is stored
         self.numbers = itertools.count(1)
         self.burst = None   # the party whose steps are not sent yet
         self.bytes = []
@@ -96,6 +97,8 @@ class Run:
             if client not in seen.values():
                 client.disconnect()
         self.sentinels = list(seen.values())
+        self.keeper = self.broker.connect("keeper", clean=True,
+                                          properties={"session_expiry_interval": 1000})
         for party in self.parties:
             client = self.broker.client(party.client_id, party.version)
             client.connect(username=party.user, clean=True)
@@ -113,7 +116,7 @@ class Run:
         client.unsubscribe("#")
 
     def close(self):
-        for client in [*self.sentinels, *(party.client for party in self.parties)]:
+        for client in [*self.sentinels, self.keeper, *(party.client for party in self.parties)]:
             if client is not None:
                 client.close()
                 self.forget(client)
@@ -179,11 +182,24 @@ class Run:
                         self.model.missing(self.session(late[0]))))
                 raise Difference("nobody has " + "; ".join(map(str, shared)))
             self.round_trip(here)
+        self.wait_for_the_rest(here)
         for party in here:
             self.model.settled(self.session(party))
         self.model.settled_shared()
 
     ended = False
+
+    def wait_for_the_rest(self, here):
+        """What may come, or not, has come when it does not wait for the disk any more."""
+        left = None
+        while left != (left := self.model.possible(map(self.session, here))) and left:
+            self.sync_disk()
+            self.round_trip(here)
+
+    def sync_disk(self):
+        """Answers that wait for the disk go out in their order."""
+        self.keeper.subscribe("keeper")
+        self.keeper.unsubscribe("keeper")
 
     def round_trip(self, here):
         for party in here:
