@@ -130,7 +130,7 @@ class Link:
     window: int
     small: bool = False
     counted: set = field(default_factory=set)  # packet ids that fill Receive Maximum
-    inexact: bool = False  # PUBCOMP for an older connection's message has made room, too
+    inexact: bool = False  # PUBCOMP for what this connection did not send has made room
     pubrels: list = field(default_factory=list)  # packet ids that must come
     replies: dict = field(default_factory=dict)  # kind: list of (packet id, reasons)
 

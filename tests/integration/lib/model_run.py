@@ -600,6 +600,7 @@ class Run:
         self.bytes.append(mqtt.acknowledge(kind, 40000))
         five = party.version == 5
         if kind == mqtt.PUBREL:
+            session.link.inexact = True
             session.link.expect("PUBCOMP", 40000, [0x92 if five else 0])
         elif kind == mqtt.PUBREC:
             session.link.pubrels.append(40000)
