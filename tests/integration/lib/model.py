@@ -218,6 +218,7 @@ class Model:
 
     def gone(self, session, *, orderly=False, dirty=False):
         """The connection ends. `dirty`: what was under way may or may not have been sent."""
+        self._drop_large(session)
         session.link = None
         for copy in session.flight:
             copy.again = False
@@ -561,15 +562,22 @@ class Model:
 
     def settled(self, session):
         """Nothing is missing: what could have come and has not is not there."""
-        link = session.link
+        self._drop_large(session)
         if not session.is_open():
-            for copy in session.waiting + session.flight:
-                copy.optional |= link.small and copy.message.large and \
-                    (copy.state == WAITING or copy.again)
             return
         session.waiting = []
         session.flight = [copy for copy in session.flight if not copy.again]
         session.owed = []
+
+    def _drop_large(self, session):
+        """What a client does not take may have been dropped, and so is optional for the next one."""
+        if not session.link.small:
+            return
+        things = session.owed + [copy for copy in session.waiting + session.flight
+                                 if copy.state == WAITING or copy.again]
+        things += [shared for shared in self.shared if session in shared.options]
+        for thing in things:
+            thing.optional |= thing.message.large
 
     def missing_shared(self):
         """Messages that some member should have by now."""
