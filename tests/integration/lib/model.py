@@ -255,6 +255,9 @@ class Model:
         self.fire(session)
         for subscription in list(session.subscriptions.values()):
             self._leave(session, subscription, ended=True)
+        for shared in self.shared:  # what it still had of groups that it left before
+            shared.optional |= shared.options.pop(session, None) is not None
+        self.shared = [shared for shared in self.shared if shared.options]
         del self.sessions[session.key]
 
     # -- subscriptions
