@@ -484,8 +484,18 @@ class Model:
                 copy.maybe_sent = session in shared.maybe_sent
                 self.shared.remove(shared)
                 self._check_turn(session, shared)
+                self._blur_twins(session, shared, packet)
                 return copy
         return None
+
+    def _blur_twins(self, session, taken, packet):
+        """It may have been another one that looks the same (without a payload they do); then the one
+        that was taken for it is still where it could be."""
+        for shared in self.shared:
+            if any(same(copy, packet, session.version) for copy in shared.options.get(session, ())):
+                shared.optional = True
+                for holder, copies in taken.options.items():
+                    shared.options.setdefault(holder, []).extend(copies)
 
     def _note_twins(self, session, packet):
         """A plain copy came; if a shared one looks the same, it may have been that one."""
