@@ -248,7 +248,7 @@ const struct option config_options[] = {
            .help = "With damaged records in the store: set them aside and serve the rest, or "
                    "refuse to start."),
     SIZE("store_memory", AT(store_memory), .value = "32M", OWN, RANGE(1048576, INT64_MAX),
-         .help = "Memory for the store's caches."),
+         .help = "Memory for the store's buffers; beside it, 60 bytes are held for each record."),
     TEXT("key_file", AT(key_file), OWN,
          .help = "File with the key that seals the store; `bulkheadctl key new` makes one."),
     TEXT("key_passphrase_file", AT(key_passphrase_file), OWN,

@@ -22,15 +22,19 @@ static bool check_record(struct job *job, void *context, const struct place *pla
 {
     struct check *check = context;
     uint64_t element[ELEMENT_SIZE / 8];
+    uint8_t nonce[SEAL_NONCE_SIZE];
     struct slice key;
     struct slice value;
+    uint32_t epoch;
 
     check->records++;
     check->bytes += sealed.len;
     enum seal_verdict verdict = seal_open(job->keyring, place, sealed, &check->plain, &key, &value);
     check->verdicts[verdict]++;
-    if (verdict == SEAL_GOOD && seal_element(job->keyring, place, sealed, element))
+    if (verdict == SEAL_GOOD && seal_nonce(sealed, nonce, &epoch)) {
+        seal_element(job->keyring, place, nonce, element);
         ledger_add(&check->found, element);
+    }
     return true;
 }
 
@@ -92,19 +96,7 @@ void job_compact(struct job *job)
 struct change *job_change(const struct job *job, const struct place *place, struct slice key,
                           const struct slice *value)
 {
-    struct buf sealed = {0};
-
-    if (value != NULL)
-        seal_record(job->keyring, place, key, *value, &sealed);
-    struct change *change = calloc(1, sizeof(*change) + buf_len(&sealed));
-    VERIFY(change != NULL);
-    change->place = *place;
-    change->deletes = value == NULL;
-    change->len = (uint32_t)buf_len(&sealed);
-    if (value != NULL)
-        memcpy(change->sealed, buf_head(&sealed), buf_len(&sealed));
-    buf_free(&sealed);
-    return change;
+    return change_new(job->keyring, place, key, value);
 }
 
 static void nap(void)

@@ -9,6 +9,8 @@
 void load_begin(struct load *load, struct store *store, bool refuse)
 {
     *load = (struct load){.store = store, .refuse = refuse};
+    store->indexed = false;
+    nonce_index_clear(&store->index);
     store_cursor_open(store, &load->cursor);
 }
 
@@ -24,7 +26,9 @@ static void load_record(struct load *load, const struct place *place, struct sli
                         struct channel *router)
 {
     uint64_t element[ELEMENT_SIZE / 8];
+    uint8_t nonce[SEAL_NONCE_SIZE];
     struct pr_record record = {.kind = place->bytes[0]};
+    uint32_t epoch;
 
     enum seal_verdict verdict =
         seal_open(load->store->keyring, place, sealed, &load->plain, &record.key, &record.value);
@@ -32,10 +36,12 @@ static void load_record(struct load *load, const struct place *place, struct sli
         (record.kind == 0 || record.kind >= RECORD_KIND_END || record.key.len > RECORD_KEY_MAX ||
          record.value.len > CHANNEL_VALUE_MAX))
         verdict = SEAL_MALFORMED;
-    if (verdict != SEAL_GOOD || !seal_element(load->store->keyring, place, sealed, element)) {
+    if (verdict != SEAL_GOOD || !seal_nonce(sealed, nonce, &epoch)) {
         set_aside(load, place, sealed, verdict);
         return;
     }
+    store_index(load->store, place, nonce);
+    seal_element(load->store->keyring, place, nonce, element);
     ledger_add(&load->found, element);
     if (record.kind != RECORD_HEALTH)
         pr_record_encode(&router->out, &record);
@@ -43,10 +49,12 @@ static void load_record(struct load *load, const struct place *place, struct sli
 
 bool load_step(struct load *load, struct channel *router)
 {
+    enum { STEP_BYTES = 64 * 1024, STEP_RECORDS = 1024 };
+    size_t enough = buf_len(&router->out) + STEP_BYTES;
     struct place place;
     struct slice sealed;
 
-    while (!channel_congested(router)) {
+    for (unsigned i = 0; i < STEP_RECORDS && buf_len(&router->out) < enough; i++) {
         if (!store_cursor_next(&load->cursor, &place, &sealed))
             return true;
         load_record(load, &place, sealed, router);
@@ -110,6 +118,7 @@ bool load_end(struct load *load, uint64_t *damaged)
     *damaged = report_damage(load);
     bool fits = report_ledger(load, *damaged);
     bool whole = fits && *damaged == 0 && load->cursor.unreadable == 0 && load->cursor.foreign == 0;
+    load->store->indexed = true;
     if (load->refuse)
         return whole;
     if (!whole) {

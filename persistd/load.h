@@ -20,7 +20,7 @@ struct load {
 /* Begins a load. */
 void load_begin(struct load *load, struct store *store, bool refuse);
 
-/* Puts the next records into the channel until it is congested; true when all were read. */
+/* Puts the next few records into the channel; true when all were read. */
 bool load_step(struct load *load, struct channel *router);
 
 /* Ends a load that does not come to its end. */

@@ -329,6 +329,7 @@ int main(void)
     ev_async_init(&p->progress, on_progress);
     p->progress.data = p;
     ev_async_start(p->child.loop, &p->progress);
+    router_link_start(p);
     commands_start(p);
     open_everything(p);
     child_ready(&p->child, p->child.confined.text);

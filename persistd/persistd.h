@@ -35,6 +35,7 @@ struct persistd {
     bool load_resume; /* ... and has its state already */
     ev_timer open_again;
     bool guard_checked;
+    ev_idle load_turn; /* takes the next step of the load while the channel has room */
     struct committer committer;
     bool committing; /* the committer runs */
     ev_async progress;
@@ -53,7 +54,6 @@ struct persistd {
     uint64_t received;  /* number of the last change on this channel; 0: none came yet */
     uint64_t announced; /* the last PR_COMMITTED */
     bool stalled;       /* PR_STALLED was sent */
-    struct buf sealing; /* scratch */
     struct change *open_first, **open_last; /* a transaction whose end has not come */
 };
 
@@ -76,6 +76,9 @@ bool open_store(struct persistd *p);
 /* Compares the open store with the roll-back guard, the first time. Fatal when it was rolled back
  * and damage is refused. */
 void check_guard(struct persistd *p);
+
+/* Makes channels possible; called once. */
+void router_link_start(struct persistd *p);
 
 /* Takes over a new channel to the router. */
 void router_link_open(struct persistd *p, int fd);

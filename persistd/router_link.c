@@ -54,8 +54,9 @@ static void continue_load(struct persistd *p)
 {
     uint64_t damaged = 0;
 
-    if (!p->loading || !load_step(&p->load, &p->router))
+    if (!load_step(&p->load, &p->router))
         return;
+    ev_idle_stop(p->child.loop, &p->load_turn);
     if (!load_end(&p->load, &damaged))
         log_fatal(
             p->setup.refuse_damage
@@ -86,7 +87,7 @@ static void open_and_load(struct persistd *p)
     }
     load_begin(&p->load, &p->store, p->setup.refuse_damage);
     p->loading = true;
-    continue_load(p);
+    ev_idle_start(p->child.loop, &p->load_turn);
 }
 
 static void on_open_again(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -94,6 +95,18 @@ static void on_open_again(struct ev_loop *loop, ev_timer *watcher, int revents)
     (void)loop;
     (void)revents;
     open_and_load(watcher->data);
+}
+
+/* Small steps, each followed by a flush: the router works on one while the next is unsealed. */
+static void on_load_turn(struct ev_loop *loop, ev_idle *watcher, int revents)
+{
+    struct persistd *p = watcher->data;
+
+    (void)revents;
+    if (channel_congested(&p->router))
+        ev_idle_stop(loop, watcher);
+    else
+        continue_load(p);
 }
 
 static bool on_rp_load(struct persistd *p, const struct rp_load *m)
@@ -131,19 +144,10 @@ static void submit(struct persistd *p, uint8_t kind, bool more, struct slice key
 {
     struct place place = seal_place(p->keyring, kind, key);
 
-    buf_consume(&p->sealing, buf_len(&p->sealing));
-    if (value != NULL)
-        seal_record(p->keyring, &place, key, *value, &p->sealing);
-    size_t len = buf_len(&p->sealing);
-    struct change *change = malloc(sizeof(*change) + len);
-    VERIFY(change != NULL);
-    *change = (struct change){.number = p->received,
-                              .more = more,
-                              .place = place,
-                              .deletes = value == NULL,
-                              .len = (uint32_t)len};
-    if (len > 0)
-        memcpy(change->sealed, buf_head(&p->sealing), len);
+    struct change *change = change_new(p->keyring, &place, key, value);
+
+    change->number = p->received;
+    change->more = more;
     *p->open_last = change;
     p->open_last = &change->next;
     if (!more) {
@@ -253,7 +257,10 @@ static void on_router_turn(void *context)
 
 static void on_router_drained(void *context)
 {
-    continue_load(context);
+    struct persistd *p = context;
+
+    if (p->loading)
+        ev_idle_start(p->child.loop, &p->load_turn);
 }
 
 static void on_router_closed(void *context, const char *why)
@@ -266,6 +273,7 @@ static void on_router_closed(void *context, const char *why)
     drop_open(p);
     ev_timer_stop(p->child.loop, &p->open_again);
     p->load_wanted = false;
+    ev_idle_stop(p->child.loop, &p->load_turn);
     if (p->loading)
         load_abandon(&p->load);
     p->loading = false;
@@ -275,6 +283,12 @@ static const struct channel_handlers router_handlers = {.frame = on_router_messa
                                                         .turn = on_router_turn,
                                                         .closed = on_router_closed,
                                                         .drained = on_router_drained};
+
+void router_link_start(struct persistd *p)
+{
+    ev_idle_init(&p->load_turn, on_load_turn);
+    p->load_turn.data = p;
+}
 
 void router_link_open(struct persistd *p, int fd)
 {

@@ -6,7 +6,11 @@
 
 #include <sodium.h>
 
-enum { SEAL_FORMAT = 1, TAG_SIZE = crypto_aead_xchacha20poly1305_ietf_ABYTES };
+enum {
+    SEAL_FORMAT = 1,
+    TAG_SIZE = crypto_aead_xchacha20poly1305_ietf_ABYTES,
+    NONCES_DRAWN = 128,
+};
 
 /* The unsealed front of a value. All of it is authenticated. */
 struct seal_header {
@@ -17,6 +21,7 @@ struct seal_header {
     uint8_t nonce[SEAL_NONCE_SIZE];
 } __attribute__((packed));
 _Static_assert(sizeof(struct seal_header) == SEAL_HEADER_SIZE, "the header has no padding");
+_Static_assert(SEAL_OVERHEAD == SEAL_HEADER_SIZE + 4 + TAG_SIZE, "what sealing adds");
 _Static_assert(SEAL_NONCE_SIZE == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "nonce size");
 
 struct associated_data {
@@ -57,21 +62,33 @@ struct place seal_place(const struct keyring *keyring, uint8_t kind, struct slic
     return place;
 }
 
-void seal_record(const struct keyring *keyring, const struct place *place, struct slice key,
-                 struct slice value, struct buf *out)
+/* The next random nonce. They are drawn by the hundred: asking the kernel costs more than sealing.
+ */
+static void draw_nonce(uint8_t nonce[SEAL_NONCE_SIZE])
 {
+    static _Thread_local uint8_t drawn[NONCES_DRAWN * SEAL_NONCE_SIZE];
+    static _Thread_local size_t left;
+
+    if (left == 0) {
+        randombytes_buf(drawn, sizeof(drawn));
+        left = NONCES_DRAWN;
+    }
+    memcpy(nonce, drawn + --left * SEAL_NONCE_SIZE, SEAL_NONCE_SIZE);
+}
+
+void seal_record(const struct keyring *keyring, const struct place *place, struct slice key,
+                 struct slice value, uint8_t *out)
+{
+    uint8_t *plain = out + sizeof(struct seal_header);
     size_t plain_len = 4 + (size_t)key.len + value.len;
-    size_t sealed_len = sizeof(struct seal_header) + plain_len + TAG_SIZE;
-    uint8_t *at = buf_reserve(out, sealed_len);
-    uint8_t *plain = at + sizeof(struct seal_header);
     struct associated_data ad = {.place = *place};
 
     ad.header.format = SEAL_FORMAT;
     ad.header.epoch = keyring_newest_epoch(keyring);
     ad.header.store = keyring_store_tag(keyring);
     ad.header.fingerprint = place_fingerprint(place);
-    randombytes_buf(ad.header.nonce, sizeof(ad.header.nonce));
-    memcpy(at, &ad.header, sizeof(ad.header));
+    draw_nonce(ad.header.nonce);
+    memcpy(out, &ad.header, sizeof(ad.header));
 
     memcpy(plain, &key.len, 4);
     if (key.len > 0)
@@ -82,7 +99,6 @@ void seal_record(const struct keyring *keyring, const struct place *place, struc
     VERIFY(data_key != NULL);
     crypto_aead_xchacha20poly1305_ietf_encrypt(plain, NULL, plain, plain_len, (uint8_t *)&ad,
                                                sizeof(ad), NULL, ad.header.nonce, data_key);
-    buf_commit(out, sealed_len);
 }
 
 enum seal_verdict seal_open(const struct keyring *keyring, const struct place *place,
@@ -130,17 +146,13 @@ bool seal_nonce(struct slice sealed, uint8_t nonce[SEAL_NONCE_SIZE], uint32_t *e
     return true;
 }
 
-bool seal_element(const struct keyring *keyring, const struct place *place, struct slice sealed,
-                  uint64_t element[ELEMENT_SIZE / 8])
+void seal_element(const struct keyring *keyring, const struct place *place,
+                  const uint8_t nonce[SEAL_NONCE_SIZE], uint64_t element[ELEMENT_SIZE / 8])
 {
-    crypto_generichash_state state;
+    uint8_t bytes[PLACE_SIZE + SEAL_NONCE_SIZE];
 
-    if (sealed.len < sizeof(struct seal_header))
-        return false;
-    crypto_generichash_init(&state, keyring_ledger_key(keyring), KEY_SIZE, ELEMENT_SIZE);
-    crypto_generichash_update(&state, place->bytes, PLACE_SIZE);
-    crypto_generichash_update(&state, sealed.data + offsetof(struct seal_header, nonce),
-                              SEAL_NONCE_SIZE);
-    crypto_generichash_final(&state, (uint8_t *)element, ELEMENT_SIZE);
-    return true;
+    memcpy(bytes, place->bytes, PLACE_SIZE);
+    memcpy(bytes + PLACE_SIZE, nonce, SEAL_NONCE_SIZE);
+    crypto_generichash((uint8_t *)element, ELEMENT_SIZE, bytes, sizeof(bytes),
+                       keyring_ledger_key(keyring), KEY_SIZE);
 }

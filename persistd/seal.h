@@ -36,9 +36,15 @@ const char *seal_verdict_text(enum seal_verdict verdict);
 /* Where the record (kind, key) stands. */
 struct place seal_place(const struct keyring *keyring, uint8_t kind, struct slice key);
 
-/* Seals key and value for their place with the newest data key; appends the sealed bytes to out. */
+/* How long a sealed record is. */
+static inline size_t seal_size(struct slice key, struct slice value)
+{
+    return (size_t)SEAL_OVERHEAD + key.len + value.len;
+}
+
+/* Seals key and value for their place with the newest data key; writes seal_size() bytes. */
 void seal_record(const struct keyring *keyring, const struct place *place, struct slice key,
-                 struct slice value, struct buf *out);
+                 struct slice value, uint8_t *out);
 
 /* Opens a sealed value that was found at place. On SEAL_GOOD, key and value point into plain,
  * which is overwritten by each call. */
@@ -49,9 +55,8 @@ enum seal_verdict seal_open(const struct keyring *keyring, const struct place *p
 /* The nonce and the key epoch of a sealed value; false when it is too short. */
 bool seal_nonce(struct slice sealed, uint8_t nonce[SEAL_NONCE_SIZE], uint32_t *epoch);
 
-/* The element that a record adds to the store's multiset hash; sealed must be at least as long as
- * its header, else false. */
-bool seal_element(const struct keyring *keyring, const struct place *place, struct slice sealed,
-                  uint64_t element[ELEMENT_SIZE / 8]);
+/* The element that a record adds to the store's multiset hash. */
+void seal_element(const struct keyring *keyring, const struct place *place,
+                  const uint8_t nonce[SEAL_NONCE_SIZE], uint64_t element[ELEMENT_SIZE / 8]);
 
 #endif

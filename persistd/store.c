@@ -17,6 +17,12 @@ enum { LEDGER_KIND = 0, FIRST_KIND = 1, ASIDE_KIND = 0xFF };
 
 enum { WAL_SKIP_DAMAGED_RECORDS = 3, INFO_LOG_ERRORS = 3, NO_COMPRESSION = 0 };
 
+enum {
+    TABLES_BEFORE_COMPACTION = 8, /* nobody looks records up, so a few more tables do not matter */
+    WRITE_OUT_STEP = 1024 * 1024, /* a new table must not hold up the log's sync all at once */
+    SCAN_READ_AHEAD = 512 * 1024, /* of each table */
+};
+
 static bool store_failed(struct store *store, char *error)
 {
     if (error == NULL)
@@ -67,8 +73,14 @@ void store_init(struct store *store, const struct keyring *keyring, uint64_t mem
     rocksdb_options_set_create_if_missing(store->options, 1);
     rocksdb_options_set_compression(store->options, NO_COMPRESSION);
     rocksdb_options_set_wal_recovery_mode(store->options, WAL_SKIP_DAMAGED_RECORDS);
-    rocksdb_options_set_write_buffer_size(store->options, memory / 4);
+    rocksdb_options_set_write_buffer_size(store->options, memory / 2);
     rocksdb_options_set_max_total_wal_size(store->options, memory);
+    /* Filled by one thread and sorted when it is full: it is not searched before. */
+    rocksdb_options_set_memtable_vector_rep(store->options);
+    rocksdb_options_set_allow_concurrent_memtable_write(store->options, 0);
+    rocksdb_options_set_level0_file_num_compaction_trigger(store->options,
+                                                           TABLES_BEFORE_COMPACTION);
+    rocksdb_options_set_bytes_per_sync(store->options, WRITE_OUT_STEP);
     rocksdb_options_set_max_background_jobs(store->options, 2);
     rocksdb_options_set_max_open_files(store->options, 256);
     rocksdb_options_set_info_log_level(store->options, INFO_LOG_ERRORS);
@@ -78,11 +90,9 @@ void store_init(struct store *store, const struct keyring *keyring, uint64_t mem
     rocksdb_options_set_paranoid_checks(store->options, 0); /* every value authenticates itself */
 
     store->tables = rocksdb_block_based_options_create();
-    rocksdb_cache_t *cache = rocksdb_cache_create_lru(memory / 4);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru(memory / 8);
     rocksdb_block_based_options_set_block_cache(store->tables, cache);
     rocksdb_cache_destroy(cache);
-    rocksdb_block_based_options_set_filter_policy(store->tables,
-                                                  rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_options_set_block_based_table_factory(store->options, store->tables);
 
     store->synced = rocksdb_writeoptions_create();
@@ -90,6 +100,11 @@ void store_init(struct store *store, const struct keyring *keyring, uint64_t mem
     store->reads = rocksdb_readoptions_create();
     /* Damaged blocks are not to be interpreted: RocksDB may take itself for broken, and end. */
     rocksdb_readoptions_set_verify_checksums(store->reads, 1);
+    store->scans = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(store->scans, 1);
+    rocksdb_readoptions_set_fill_cache(store->scans, 0);
+    rocksdb_readoptions_set_readahead_size(store->scans, SCAN_READ_AHEAD);
+    store->batch = rocksdb_writebatch_create();
 }
 
 static struct place ledger_place(const struct store *store)
@@ -118,12 +133,13 @@ static bool ledger_read(struct store *store)
     char *error = NULL;
     size_t len;
 
-    store->ledger = (struct ledger){0};
-    store->ledger_found = false;
     char *sealed =
         rocksdb_get(store->db, store->reads, (char *)place.bytes, PLACE_SIZE, &len, &error);
-    if (store_failed(store, error)) /* damaged like one that is not there; the load says so */
-        return !store_may_open_later(store);
+    if (store_failed(store, error) && store_may_open_later(store))
+        return false;
+    /* Damaged is like not there; the load says so. */
+    store->ledger = (struct ledger){0};
+    store->ledger_found = false;
     if (sealed != NULL)
         store->ledger_found = ledger_open(store, slice_of(sealed, len), &store->ledger);
     rocksdb_free(sealed);
@@ -139,6 +155,7 @@ static void close_database(struct store *store)
 
 static bool open_database(struct store *store)
 {
+    struct ledger before = store->ledger;
     char *error = NULL;
 
     mend_prepare();
@@ -147,10 +164,12 @@ static bool open_database(struct store *store)
         store->db = NULL;
         return false;
     }
-    if (ledger_read(store))
-        return true;
-    close_database(store);
-    return false;
+    if (!ledger_read(store)) {
+        close_database(store);
+        return false;
+    }
+    store->indexed &= memcmp(&before, &store->ledger, sizeof(before)) == 0;
+    return true;
 }
 
 bool store_open(struct store *store)
@@ -184,93 +203,165 @@ void store_close(struct store *store)
     pthread_rwlock_unlock(&store->lock);
 }
 
-/* True when a rotation's change is still about the record that it resealed. */
-static bool still_meant(const struct change *change, struct slice old)
+static void ledger_put(struct store *store, const struct ledger *ledger)
 {
+    struct place place = ledger_place(store);
+    struct slice key = slice_text("ledger");
+    struct slice value = slice_of(ledger, sizeof(*ledger));
+    uint8_t sealed[SEAL_OVERHEAD + sizeof("ledger") + sizeof(*ledger)];
+
+    VERIFY(seal_size(key, value) <= sizeof(sealed));
+    seal_record(store->keyring, &place, key, value, sealed);
+    rocksdb_writebatch_put(store->batch, (char *)place.bytes, PLACE_SIZE, (char *)sealed,
+                           seal_size(key, value));
+}
+
+/* --- the index --- */
+
+/* What stood at a place before the present batch. */
+struct undo {
+    struct place place;
+    bool existed;
+    uint8_t nonce[SEAL_NONCE_SIZE];
+};
+
+void store_index(struct store *store, const struct place *place,
+                 const uint8_t nonce[SEAL_NONCE_SIZE])
+{
+    nonce_index_set(&store->index, place, nonce);
+}
+
+/* Reads the nonces of all records: after persistd was replaced nobody asks for a load. False: some
+ * cannot be read, and what the ledger has to let go of is not known. */
+static bool index_read(struct store *store)
+{
+    uint8_t nonce[SEAL_NONCE_SIZE];
+    struct store_cursor cursor;
+    struct place place;
+    struct slice sealed;
+    uint32_t epoch;
+
+    nonce_index_clear(&store->index);
+    store_cursor_open(store, &cursor);
+    while (store_cursor_next(&cursor, &place, &sealed)) {
+        if (seal_nonce(sealed, nonce, &epoch))
+            store_index(store, &place, nonce);
+    }
+    store_cursor_close(&cursor);
+    store->indexed = cursor.unreadable == 0;
+    return store->indexed;
+}
+
+static void index_note(struct store *store, const struct place *place, const uint8_t *nonce)
+{
+    struct undo undo = {.place = *place, .existed = nonce != NULL};
+
+    if (nonce != NULL)
+        memcpy(undo.nonce, nonce, SEAL_NONCE_SIZE);
+    buf_append(&store->undo, &undo, sizeof(undo));
+}
+
+/* Forgets how to take the present batch back, or takes it back. */
+static void index_settle(struct store *store, bool good)
+{
+    enum { KEPT = 256 * 1024 };
+    struct undo undo;
+
+    for (size_t left = buf_len(&store->undo); left > 0 && !good; left -= sizeof(undo)) {
+        memcpy(&undo, buf_head(&store->undo) + left - sizeof(undo), sizeof(undo));
+        if (undo.existed)
+            nonce_index_set(&store->index, &undo.place, undo.nonce);
+        else
+            nonce_index_remove(&store->index, &undo.place);
+    }
+    buf_consume(&store->undo, buf_len(&store->undo));
+    buf_shrink(&store->undo, KEPT);
+}
+
+/* --- changes --- */
+
+struct change *change_new(const struct keyring *keyring, const struct place *place,
+                          struct slice key, const struct slice *value)
+{
+    size_t len = value != NULL ? seal_size(key, *value) : 0;
+    struct change *change = malloc(sizeof(*change) + len);
+
+    VERIFY(change != NULL && len <= UINT32_MAX);
+    *change = (struct change){.place = *place, .deletes = value == NULL, .len = (uint32_t)len};
+    if (value != NULL)
+        seal_record(keyring, place, key, *value, change->sealed);
+    return change;
+}
+
+static void batch_put(struct store *store, const struct change *change, struct ledger *ledger)
+{
+    uint64_t element[ELEMENT_SIZE / 8];
     uint8_t nonce[SEAL_NONCE_SIZE];
     uint32_t epoch;
 
-    return !change->reseal ||
-           (seal_nonce(old, nonce, &epoch) && memcmp(nonce, change->before, sizeof(nonce)) == 0);
-}
-
-static void ledger_put(const struct store *store, rocksdb_writebatch_wi_t *batch,
-                       const struct ledger *ledger)
-{
-    struct place place = ledger_place(store);
-    struct buf sealed = {0};
-
-    seal_record(store->keyring, &place, slice_text("ledger"), slice_of(ledger, sizeof(*ledger)),
-                &sealed);
-    rocksdb_writebatch_wi_put(batch, (char *)place.bytes, PLACE_SIZE, (char *)buf_head(&sealed),
-                              buf_len(&sealed));
-    buf_free(&sealed);
-}
-
-static void batch_put(const struct store *store, rocksdb_writebatch_wi_t *batch,
-                      const struct change *change, struct ledger *ledger)
-{
-    uint64_t element[ELEMENT_SIZE / 8];
-
-    VERIFY(seal_element(store->keyring, &change->place, slice_of(change->sealed, change->len),
-                        element));
+    VERIFY(seal_nonce(slice_of(change->sealed, change->len), nonce, &epoch));
+    seal_element(store->keyring, &change->place, nonce, element);
     ledger_add(ledger, element);
-    rocksdb_writebatch_wi_put(batch, (const char *)change->place.bytes, PLACE_SIZE,
-                              (const char *)change->sealed, change->len);
+    nonce_index_set(&store->index, &change->place, nonce);
+    rocksdb_writebatch_put(store->batch, (const char *)change->place.bytes, PLACE_SIZE,
+                           (const char *)change->sealed, change->len);
 }
 
 /* Adds one change to the batch, with its effect on the ledger: what stood at its place, in the
  * batch or in the database, goes out, what it puts comes in. */
-static bool batch_change(struct store *store, rocksdb_writebatch_wi_t *batch,
-                         const struct change *change, struct ledger *ledger)
+static void batch_change(struct store *store, const struct change *change, struct ledger *ledger)
 {
-    const char *place = (const char *)change->place.bytes;
     uint64_t element[ELEMENT_SIZE / 8];
-    char *error = NULL;
-    size_t len = 0;
+    const uint8_t *old = nonce_index_find(&store->index, &change->place);
 
-    char *old = rocksdb_writebatch_wi_get_from_batch_and_db(batch, store->db, store->reads, place,
-                                                            PLACE_SIZE, &len, &error);
-    if (store_failed(store, error))
-        return false;
-    if (still_meant(change, slice_of(old, len))) {
-        if (old != NULL &&
-            seal_element(store->keyring, &change->place, slice_of(old, len), element))
-            ledger_remove(ledger, element);
-        if (change->deletes)
-            rocksdb_writebatch_wi_delete(batch, place, PLACE_SIZE);
-        else
-            batch_put(store, batch, change, ledger);
+    /* A rotation's change is about the record that it resealed and no other. */
+    if (change->reseal && (old == NULL || memcmp(old, change->before, SEAL_NONCE_SIZE) != 0))
+        return;
+    index_note(store, &change->place, old);
+    if (old != NULL) {
+        seal_element(store->keyring, &change->place, old, element);
+        ledger_remove(ledger, element);
     }
-    rocksdb_free(old);
-    return true;
+    if (!change->deletes) {
+        batch_put(store, change, ledger);
+        return;
+    }
+    nonce_index_remove(&store->index, &change->place);
+    rocksdb_writebatch_delete(store->batch, (const char *)change->place.bytes, PLACE_SIZE);
 }
 
 /* Writes the batch and the ledger that goes with it. */
-static bool batch_write(struct store *store, rocksdb_writebatch_wi_t *batch, struct ledger *ledger)
+static bool batch_write(struct store *store, struct ledger *ledger)
 {
+    enum { KEPT = 1024 * 1024 };
     char *error = NULL;
+    size_t size;
 
     ledger->commits++;
-    ledger_put(store, batch, ledger);
-    rocksdb_write_writebatch_wi(store->db, store->synced, batch, &error);
-    if (store_failed(store, error))
-        return false;
-    store->ledger = *ledger;
-    return true;
+    ledger_put(store, ledger);
+    rocksdb_write(store->db, store->synced, store->batch, &error);
+    rocksdb_writebatch_data(store->batch, &size);
+    rocksdb_writebatch_clear(store->batch);
+    if (size > KEPT) {
+        rocksdb_writebatch_destroy(store->batch);
+        store->batch = rocksdb_writebatch_create();
+    }
+    bool good = !store_failed(store, error);
+    index_settle(store, good);
+    if (good)
+        store->ledger = *ledger;
+    return good;
 }
 
 bool store_apply(struct store *store, const struct change *changes)
 {
-    rocksdb_writebatch_wi_t *batch = rocksdb_writebatch_wi_create(0, 1);
     struct ledger ledger = store->ledger;
-    bool good = true;
 
-    for (const struct change *change = changes; good && change != NULL; change = change->next)
-        good = batch_change(store, batch, change, &ledger);
-    good = good && batch_write(store, batch, &ledger);
-    rocksdb_writebatch_wi_destroy(batch);
-    return good;
+    if (!store->indexed && !index_read(store))
+        return false;
+    for (const struct change *change = changes; change != NULL; change = change->next)
+        batch_change(store, change, &ledger);
+    return batch_write(store, &ledger);
 }
 
 void store_wake(struct store *store)
@@ -284,19 +375,16 @@ void store_wake(struct store *store)
 bool store_set_aside(struct store *store, const struct place *place, struct slice sealed,
                      const struct ledger *now)
 {
-    rocksdb_writebatch_wi_t *batch = rocksdb_writebatch_wi_create(0, 1);
     struct ledger ledger = *now;
 
     if (place != NULL) {
         uint8_t aside[PLACE_SIZE + 1] = {ASIDE_KIND};
         memcpy(aside + 1, place->bytes, PLACE_SIZE);
-        rocksdb_writebatch_wi_put(batch, (char *)aside, sizeof(aside), (const char *)sealed.data,
-                                  sealed.len);
-        rocksdb_writebatch_wi_delete(batch, (const char *)place->bytes, PLACE_SIZE);
+        rocksdb_writebatch_put(store->batch, (char *)aside, sizeof(aside),
+                               (const char *)sealed.data, sealed.len);
+        rocksdb_writebatch_delete(store->batch, (const char *)place->bytes, PLACE_SIZE);
     }
-    bool good = batch_write(store, batch, &ledger);
-    rocksdb_writebatch_wi_destroy(batch);
-    return good;
+    return batch_write(store, &ledger);
 }
 
 void store_cursor_start(struct store_cursor *cursor)
@@ -311,7 +399,7 @@ void store_cursor_start(struct store_cursor *cursor)
 void store_cursor_open(struct store *store, struct store_cursor *cursor)
 {
     *cursor = (struct store_cursor){.store = store};
-    cursor->iterator = rocksdb_create_iterator(store->db, store->reads);
+    cursor->iterator = rocksdb_create_iterator(store->db, store->scans);
     store_cursor_start(cursor);
 }
 
@@ -365,7 +453,7 @@ static bool skip_damage(struct store_cursor *cursor)
     if (prefix >> 16 >= ASIDE_KIND)
         return false;
     rocksdb_iter_destroy(cursor->iterator);
-    cursor->iterator = rocksdb_create_iterator(cursor->store->db, cursor->store->reads);
+    cursor->iterator = rocksdb_create_iterator(cursor->store->db, cursor->store->scans);
     rocksdb_iter_seek(cursor->iterator, (char *)last->bytes, PLACE_SIZE);
     return true;
 }

@@ -8,7 +8,7 @@
 #ifndef BULKHEAD_PERSISTD_STORE_H
 #define BULKHEAD_PERSISTD_STORE_H
 
-#include "persistd/seal.h"
+#include "persistd/nonce_index.h"
 
 #include <pthread.h>
 #include <rocksdb/c.h>
@@ -34,18 +34,27 @@ struct change {
     uint8_t sealed[];
 };
 
+/* A change of the record (place, key), sealed with the newest key; no value: deletes. */
+struct change *change_new(const struct keyring *keyring, const struct place *place,
+                          struct slice key, const struct slice *value);
+
 struct store {
     rocksdb_t *db; /* NULL while it is not open */
     rocksdb_options_t *options;
     rocksdb_writeoptions_t *synced;
     rocksdb_readoptions_t *reads;
+    rocksdb_readoptions_t *scans;
     rocksdb_block_based_table_options_t *tables;
     const struct keyring *keyring;
+    rocksdb_writebatch_t *batch; /* empty between two uses */
     struct ledger ledger;
     bool ledger_found;
-    char error[256]; /* what failed last */
-    bool mends;      /* damaged files may be put in order: store_on_damage serve */
-    bool suspect;    /* they have to be, before anything is written */
+    struct nonce_index index; /* what the ledger counts, by place */
+    bool indexed;             /* it is complete */
+    struct buf undo;          /* how to take back what the present batch did to the index */
+    char error[256];          /* what failed last */
+    bool mends;               /* damaged files may be put in order: store_on_damage serve */
+    bool suspect;             /* they have to be, before anything is written */
     /* Held for writing while db is opened or closed: a job reads beside the committer. */
     pthread_rwlock_t lock;
 };
@@ -53,7 +62,8 @@ struct store {
 /* Prepares a store in the working directory; memory is for RocksDB's caches, in bytes. */
 void store_init(struct store *store, const struct keyring *keyring, uint64_t memory);
 
-/* Opens or makes the database and reads the ledger. False with store->error. */
+/* Opens or makes the database and reads the ledger. False with store->error. What the index says is
+ * kept when the ledger did not change meanwhile, else the next store_apply() reads it anew. */
 bool store_open(struct store *store);
 
 /* Whether it was the disk that refused, which may let it open the next time. */
@@ -109,6 +119,10 @@ void ledger_remove(struct ledger *ledger, const uint64_t element[ELEMENT_SIZE / 
  * ones are not among those found. False: they do not. */
 bool ledger_differs(const struct ledger *kept, const struct ledger *found, uint64_t damaged,
                     char *text, size_t size);
+
+/* Notes the nonce of a record that a load found. */
+void store_index(struct store *store, const struct place *place,
+                 const uint8_t nonce[SEAL_NONCE_SIZE]);
 
 /* Moves a record out of the way, with its damage, for someone to look at; it is not loaded again.
  * Replaces the ledger by `now` in the same transaction; a NULL place only does that. */

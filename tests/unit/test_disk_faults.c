@@ -111,24 +111,16 @@ static struct change *make_change(unsigned key, uint32_t change, uint64_t number
 {
     char name[16];
     struct buf value = {0};
-    struct buf sealed = {0};
 
     snprintf(name, sizeof(name), "key %u", key);
     struct place place = seal_place(keyring, RECORD_RETAINED, slice_text(name));
-    if (change != 0) {
-        make_value(change, &value);
-        seal_record(keyring, &place, slice_text(name), slice_of(buf_head(&value), buf_len(&value)),
-                    &sealed);
-    }
-    struct change *made = malloc(sizeof(*made) + buf_len(&sealed));
-    *made = (struct change){.number = number,
-                            .place = place,
-                            .deletes = change == 0,
-                            .len = (uint32_t)buf_len(&sealed)};
     if (change != 0)
-        memcpy(made->sealed, buf_head(&sealed), buf_len(&sealed));
+        make_value(change, &value);
+    struct slice content = slice_of(buf_head(&value), buf_len(&value));
+    struct change *made =
+        change_new(keyring, &place, slice_text(name), change != 0 ? &content : NULL);
+    made->number = number;
     buf_free(&value);
-    buf_free(&sealed);
     return made;
 }
 
@@ -215,7 +207,8 @@ static bool load_all(uint32_t found[KEYS])
     struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
     channel_open(&channel, loop, fds[0], 1 << 24, &no_handlers, NULL);
     load_begin(&load, &store, false);
-    cr_assert(load_step(&load, &channel));
+    while (!load_step(&load, &channel))
+        continue;
     bool good = load_end(&load, &damaged) && damaged == 0 && strstr(log_text, "damage") == NULL;
     while (buf_len(&channel.out) > 0) {
         struct frame_header header;

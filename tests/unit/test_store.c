@@ -10,9 +10,11 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,20 +58,12 @@ static void end(void)
 
 static struct change *make_change(const char *key, const char *value)
 {
-    struct buf sealed = {0};
     struct place place = seal_place(keyring, RECORD_RETAINED, slice_text(key));
+    struct slice sealed = value != NULL ? slice_text(value) : slice_of(NULL, 0);
+    struct change *change =
+        change_new(keyring, &place, slice_text(key), value != NULL ? &sealed : NULL);
 
-    if (value != NULL)
-        seal_record(keyring, &place, slice_text(key), slice_text(value), &sealed);
-    struct change *change = malloc(sizeof(*change) + buf_len(&sealed));
-    *change = (struct change){.next = NULL,
-                              .number = ++number,
-                              .place = place,
-                              .deletes = value == NULL,
-                              .len = (uint32_t)buf_len(&sealed)};
-    if (value != NULL)
-        memcpy(change->sealed, buf_head(&sealed), buf_len(&sealed));
-    buf_free(&sealed);
+    change->number = ++number;
     return change;
 }
 
@@ -280,15 +274,15 @@ Test(store, a_resurrected_record_is_noticed)
 Test(store, a_record_of_another_store_is_noticed)
 {
     struct keyring *other;
-    struct buf sealed = {0};
+    uint8_t sealed[128];
     struct place a = place_of("a");
 
     apply("b", "2");
     cr_assert_eq(rename("keyring", "mine"), 0);
     cr_assert_eq(keyring_open(&source, true, &other), KEYRING_CREATED);
     cr_assert_eq(rename("mine", "keyring"), 0);
-    seal_record(other, &a, slice_text("a"), slice_text("1"), &sealed);
-    tamper(&a, (char *)buf_head(&sealed), buf_len(&sealed));
+    seal_record(other, &a, slice_text("a"), slice_text("1"), sealed);
+    tamper(&a, (char *)sealed, seal_size(slice_text("a"), slice_text("1")));
     expect_load("b=2 ", 1, "from another store");
 }
 
@@ -332,6 +326,80 @@ Test(store, nothing_readable_is_on_disk)
     snprintf(command, sizeof(command), "grep -rqa xyzzy %s", directory);
     cr_assert_neq(system(command), 0);
     cr_assert(store_open(&store));
+}
+
+Test(store, goes_on_after_a_replacement_that_loads_nothing)
+{
+    apply("a", "1");
+    apply("b", "2");
+    store_close(&store);
+    store_init(&store, keyring, 8 << 20); /* as in a new process */
+    cr_assert(store_open(&store), "%s", store.error);
+    apply("a", "3");
+    apply("b", NULL);
+    expect_load("a=3 ", 0, NULL);
+}
+
+/* No file may grow: the disk takes nothing. */
+static void let_files_grow(bool yes)
+{
+    static struct rlimit before;
+    struct rlimit now;
+
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &now), 0);
+    if (!yes)
+        before = now;
+    now.rlim_cur = yes ? before.rlim_cur : 0;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &now), 0);
+}
+
+Test(store, a_write_that_failed_leaves_the_ledger_right)
+{
+    struct change *first = make_change("a", "9");
+    struct change *second = make_change("b", NULL);
+    struct change *third = make_change("c", "9");
+
+    first->next = second;
+    second->next = third;
+    apply("a", "1");
+    apply("b", "2");
+    signal(SIGXFSZ, SIG_IGN);
+    let_files_grow(false);
+    cr_assert_not(store_apply(&store, first));
+    store_close(&store);
+    let_files_grow(true);
+    cr_assert(store_open(&store), "%s", store.error);
+    apply("a", "4");
+    expect_load("a=4 b=2 ", 0, NULL);
+    cr_assert(store_apply(&store, first));
+    expect_load("a=9 c=9 ", 0, NULL);
+    free(first);
+    free(second);
+    free(third);
+}
+
+Test(store, a_change_of_a_rotation_gives_way_to_a_newer_record)
+{
+    struct place a = place_of("a");
+    struct change *stale = make_change("a", "0");
+    struct change *late = make_change("c", "0");
+    size_t len;
+    uint32_t epoch;
+
+    apply("a", "1");
+    char *sealed = sealed_of(&a, &len);
+    cr_assert(seal_nonce(slice_of(sealed, len), stale->before, &epoch));
+    memcpy(late->before, stale->before, sizeof(late->before));
+    stale->reseal = late->reseal = true;
+    cr_assert(store_apply(&store, stale));
+    expect_load("a=0 ", 0, NULL);
+    apply("a", "2");
+    cr_assert(store_apply(&store, stale), "it is about a record that is gone");
+    cr_assert(store_apply(&store, late), "there was none");
+    expect_load("a=2 ", 0, NULL);
+    rocksdb_free(sealed);
+    free(stale);
+    free(late);
 }
 
 Test(keyring, wrong_keys_are_told_apart, .init = begin, .fini = end, .timeout = 60)
