@@ -10,21 +10,59 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { RETRY_MS = 500, GROUP_MAX_BYTES = 16 * 1024 * 1024 };
+enum {
+    RETRY_MS = 500,
+    GROUP_MAX_BYTES = 16 * 1024 * 1024,
+    NS_PER_MS = 1000000,
+    NS_PER_S = 1000000000,
+    SLOW_WRITE_NS = 500000, /* a write from which on gathering can pay */
+    GATHER_MAX_NS = 4 * NS_PER_MS,
+    GATHER_REST = 16,
+};
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* Waits for a signal or that moment; false when the moment has come. */
+static bool wait_until(struct committer *c, uint64_t ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+
+    return pthread_cond_timedwait(&c->work, &c->lock, &until) == 0;
+}
 
 static void wait_ms(struct committer *c, uint32_t ms)
 {
-    struct timespec until;
+    uint64_t until = clock_ns() + (uint64_t)ms * NS_PER_MS;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    while (!c->stop && pthread_cond_timedwait(&c->work, &c->lock, &until) == 0)
+    while (!c->stop && wait_until(c, until))
         continue;
+}
+
+/* Clients that wait for acknowledgements before they send more answer the last group about now.
+ * What they send had better go with what came during that write than wait for one more. The lock is
+ * held.
+ */
+static void gather(struct committer *c)
+{
+    uint64_t patience = c->write_ns / 2 < GATHER_MAX_NS ? c->write_ns / 2 : GATHER_MAX_NS;
+
+    if (c->write_ns < SLOW_WRITE_NS || clock_ns() >= c->written_at + patience)
+        return;
+    if (c->gather_rest > 0) {
+        c->gather_rest--;
+        return;
+    }
+    while (!c->stop && c->submitted - c->taken < c->expected &&
+           wait_until(c, c->written_at + patience))
+        continue;
+    if (c->submitted - c->taken < c->expected)
+        c->gather_rest = GATHER_REST;
 }
 
 /* Takes a group off the front of the queue, never the half of a transaction. The lock is held. */
@@ -34,9 +72,11 @@ static struct change *take_group(struct committer *c)
     struct change *last = group;
     size_t bytes = last->len;
 
+    c->taken++;
     while (last->next != NULL && (last->more || bytes < GROUP_MAX_BYTES)) {
         last = last->next;
         bytes += last->len;
+        c->taken++;
     }
     c->first = last->next;
     if (c->first == NULL)
@@ -127,9 +167,14 @@ static void *committer_main(void *argument)
         }
         if (c->interval_ms > 0 && !c->stop)
             wait_ms(c, c->interval_ms);
+        else
+            gather(c);
         struct change *group = take_group(c);
         pthread_mutex_unlock(&c->lock);
+        uint64_t start = clock_ns();
         bool good = commit_group(c, group);
+        c->written_at = clock_ns();
+        c->write_ns = c->written_at - start;
         pthread_mutex_lock(&c->lock);
         while (!good) {
             report(c, false);
@@ -148,6 +193,7 @@ static void *committer_main(void *argument)
             break;
         c->commits = c->store->ledger.commits;
         c->done += count;
+        c->expected = count + c->submitted - c->taken;
         if (number != 0)
             c->committed = number;
         report(c, true);

@@ -1,5 +1,7 @@
 /* The committer: one thread that puts sealed changes on disk in groups. While one group is being
- * synced the next one gathers. It tries again by itself while the disk refuses. */
+ * synced the next one gathers; on a slow disk it also waits for a moment after a group, for what
+ * the clients send once they hear that it is kept. It tries again by itself while the disk refuses.
+ */
 #ifndef BULKHEAD_PERSISTD_COMMITTER_H
 #define BULKHEAD_PERSISTD_COMMITTER_H
 
@@ -22,10 +24,17 @@ struct committer {
     ev_async *progress;
     uint32_t interval_ms; /* 0: at once */
 
+    /* The thread's own: */
+    uint64_t write_ns;    /* how long the last group took */
+    uint64_t written_at;  /* when it was done, CLOCK_MONOTONIC */
+    uint64_t expected;    /* changes that will likely wait when the clients have heard of it */
+    unsigned gather_rest; /* groups for which gathering rests, since it was in vain */
+
     /* Under the lock: */
     struct change *first, **last; /* submitted, not yet taken */
     size_t waiting_bytes;         /* submitted and not yet on disk */
     uint64_t submitted;           /* changes that were ever submitted */
+    uint64_t taken;               /* how many of them left the queue */
     uint64_t done;                /* how many of them are on disk */
     uint64_t commits;             /* the ledger's counter, as it is on disk */
     uint64_t committed;           /* the router's number of the last that is on disk */
