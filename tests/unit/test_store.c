@@ -235,6 +235,8 @@ Test(store, swapped_records_are_noticed)
     char *b_bytes = sealed_of(&b, &b_len);
     tamper(&a, b_bytes, b_len);
     tamper(&b, a_bytes, a_len);
+    rocksdb_free(a_bytes);
+    rocksdb_free(b_bytes);
     expect_load("c=3 ", 2, "moved or copied");
     expect_load("c=3 ", 0, NULL); /* said once, set aside */
 }
@@ -257,6 +259,7 @@ Test(store, a_rolled_back_record_is_noticed)
     char *old = sealed_of(&a, &len);
     apply("a", "2");
     tamper(&a, old, len);
+    rocksdb_free(old);
     expect_load("a=1 ", 0, "rolled back");
 }
 
@@ -268,6 +271,7 @@ Test(store, a_resurrected_record_is_noticed)
     char *old = sealed_of(&a, &len);
     apply("a", NULL);
     tamper(&a, old, len);
+    rocksdb_free(old);
     expect_load("a=1 ", 0, "put back");
 }
 
