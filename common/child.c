@@ -240,9 +240,8 @@ bool child_audit(struct child *child, const char *json)
 
 void child_accuse(struct child *child, enum role role, uint16_t index)
 {
-    struct cm_broken_peer m = {.role = (uint8_t)role,
-                               .index = index,
-                               .pid = child->peers[role][index]};
+    struct cm_broken_peer m = {
+        .role = (uint8_t)role, .index = index, .pid = child->peers[role][index]};
 
     control_send_message(&child->control, cm_broken_peer, &m, -1);
 }

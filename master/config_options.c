@@ -153,7 +153,8 @@ const struct option config_options[] = {
     TIME("auth_cache", AT(auth_cache), .value = "10m", RANGE(0, DAY), OWN,
          .help = "How long a verified password is remembered as a keyed hash; 0: not at all."),
     NUMBER("auth_rate", AT(auth_rate), .value = "50", RANGE(1, 100000), OWN,
-           .help = "Password hashes a second of one listener before clients are told to try again."),
+           .help =
+               "Password hashes a second of one listener before clients are told to try again."),
     TIME("auth_failure_delay", AT(auth_failure_delay), .value = "1s", RANGE(0, MINUTE), OWN,
          .help = "Delay after a wrong password, doubled for each further one of the same address "
                  "or user."),
