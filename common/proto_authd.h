@@ -55,7 +55,7 @@
 /* All users that there are, in one or several messages: names, each behind its length in two bytes
  * (big-endian). Sent before the first verdict, where nobody else can be a user. What the router
  * holds of others is that of users who were deleted while one of the two was not running. */
-#define USER_NAMES_MAX (256u * 1024)
+#define USER_NAMES_MAX 262144u
 #define FIELDS_ar_users(F)                                                                         \
     F(u8, first, 1)                                                                                \
     F(u8, last, 1)                                                                                 \

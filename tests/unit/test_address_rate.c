@@ -27,7 +27,7 @@ Test(address_rate, ten_seconds_worth_and_then_its_rate)
     cr_assert_eq(take(&rate, other, 4, 100, 5000), 30, "each has its own");
     cr_assert_eq(take(&rate, one, 4, 100, 5333), 0);
     cr_assert_eq(take(&rate, one, 4, 100, 6000), 3, "fractions add up");
-    cr_assert_eq(take(&rate, one, 4, 100, 1000 * 1000), 30, "no more is saved up");
+    cr_assert_eq(take(&rate, one, 4, 100, 1000000), 30, "no more is saved up");
     address_rate_free(&rate);
 }
 
