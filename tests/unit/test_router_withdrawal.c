@@ -107,7 +107,7 @@ Test(router_withdrawal, will_of_a_deleted_user)
             cr_assert(was_ended(WRITER));
             PEER_SAY(WRITER, wr_closed, .conn = 7);
         }
-        fixture_wait(&f, 20 * 1000);
+        fixture_wait(&f, 20000);
         cr_assert(peer_heard_nothing(READER));
         cr_assert_eq(fixture_records(&f, RECORD_WILL), 0);
         connect_with_will(8, 0); /* the name is given again: nothing is left of the first */
@@ -224,7 +224,7 @@ Test(router_withdrawal, user_that_is_deleted_while_it_waits_to_take_over)
             refused += connack.reason == REASON_BAD_CREDENTIALS;
     }
     cr_assert_gt(refused, 0);
-    fixture_wait(&f, 60 * 1000);
+    fixture_wait(&f, 60000);
     cr_assert_eq(f.r.sessions.by_name.count, 0);
     cr_assert_eq(f.r.stats.connected, 0);
     fixture_close(&f);
