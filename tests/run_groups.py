@@ -26,7 +26,7 @@ RESULTS = ROOT / "build" / "test-results"
 BUILDS = ("release", "sanitize")
 UNIT_SECONDS = 300
 FUZZ_SECONDS = 8
-PYTEST_SECONDS = {"integration": 1500, "compose": 1200, "browser": 600, "long": 6 * 3600}
+PYTEST_SECONDS = {"integration": 2700, "compose": 1200, "browser": 600, "long": 6 * 3600}
 
 
 class Tally:
