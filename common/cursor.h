@@ -16,7 +16,9 @@ struct cursor {
 
 static inline struct cursor cursor_of(struct slice s)
 {
-    return (struct cursor){.at = s.data, .end = s.data + s.len, .failed = false};
+    const uint8_t *end = s.len > 0 ? s.data + s.len : s.data; /* NULL when there is nothing */
+
+    return (struct cursor){.at = s.data, .end = end, .failed = false};
 }
 
 static inline size_t cursor_left(const struct cursor *c)
