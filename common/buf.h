@@ -20,7 +20,7 @@ static inline size_t buf_len(const struct buf *b)
 
 static inline uint8_t *buf_head(struct buf *b)
 {
-    return b->data != NULL ? b->data + b->head : NULL;
+    return b->head > 0 ? b->data + b->head : b->data; /* NULL before the first byte */
 }
 
 /* Makes room for len more bytes, moving or growing as needed; returns where to write them.
