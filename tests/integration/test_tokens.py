@@ -11,6 +11,7 @@ from lib import mqtt_packets as mqtt
 from lib import tokens
 from lib.broker import ROOT
 from lib.tokens import Key, claims, compact, key_set, token
+from lib.users import audit_records
 from test_wrong_password import password_line
 
 ACCESS = """\
@@ -81,8 +82,7 @@ def reload(broker, good=True):
 
 def audit_events(broker, name):
     broker.ctl("-s", broker.control_socket, "audit", "verify")
-    lines = (broker.data / "audit" / "audit.log").read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["event"] == name]
+    return [event for event in audit_records(broker) if event["event"] == name]
 
 
 def owns(client, name):
