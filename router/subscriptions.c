@@ -86,10 +86,12 @@ static struct topic_filter parse(struct slice text)
 
 /* --- share groups --- */
 
+/* Made of the filter and not of its node's address: queued messages are tagged with it, and a group
+ * may be empty and come again while they wait. */
 static uint64_t group_hash(const struct topic_node *node, const struct principal *principal,
                            struct slice name)
 {
-    uint64_t where = keyed_hash_pair((uintptr_t)node, &principal, sizeof(struct principal *));
+    uint64_t where = keyed_hash_pair(node->link.hash, &principal, sizeof(struct principal *));
 
     return keyed_hash_pair(where, name.data, name.len);
 }

@@ -84,6 +84,39 @@ def test_unacknowledged_goes_to_another_member(broker, topic):
     stayer.receive(topic, "x")
 
 
+def leave_with_two(broker, topic):
+    """A member with one message sent and one waiting leaves its group, which is then empty."""
+    leaver = broker.connect(f"{topic}-a", properties={"receive_maximum": 1})
+    leaver.subscribe((share("g", topic), 1))
+    publisher = broker.connect(f"{topic}-p")
+    publisher.publish(topic, "one", qos=1)
+    publisher.publish(topic, "two", qos=1)
+    leaver.expect(mqtt.PUBLISH, topic=topic)
+    leaver.unsubscribe(share("g", topic))
+    return leaver
+
+
+def test_group_that_was_empty_is_the_same_group(broker, topic):
+    """What a member had of it before is redelivered, wherever the group is in memory now."""
+    leaver = leave_with_two(broker, topic)
+    broker.connect(f"{topic}-c").subscribe(f"{topic}-other")
+    leaver.subscribe((share("g", topic), 1))
+    stayer = broker.connect(f"{topic}-b")
+    stayer.subscribe((share("g", topic), 0))
+    broker.connect(f"{topic}-a").disconnect()
+    assert [packet.payload for packet in stayer.drain()] == [b"one", b"two"]
+
+
+def test_group_on_another_filter_is_another_group(broker, topic):
+    """Its members get nothing of a group that had its place in memory."""
+    leaver = leave_with_two(broker, topic)
+    leaver.subscribe((share("g", f"{topic}-other"), 1))
+    stayer = broker.connect(f"{topic}-b")
+    stayer.subscribe((share("g", f"{topic}-other"), 0))
+    broker.connect(f"{topic}-a").disconnect()
+    assert stayer.drain() == []
+
+
 def test_offline_member_does_not_swallow(broker, topic):
     """With a connected member, nothing waits for one that is away."""
     away = broker.connect(f"{topic}-away", clean=False, properties=KEEP)

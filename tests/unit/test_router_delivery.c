@@ -350,6 +350,31 @@ Test(router_delivery, share_group_redelivers)
     fixture_close(&f);
 }
 
+Test(router_delivery, share_group_does_not_redeliver_what_has_expired)
+{
+    struct delivery_target target;
+
+    fixture_open(&f, NULL);
+    struct client leaver = {.worker = WORKER, .handle = 1, .id = "a", .receive_maximum = 1};
+    client_connect(&f, &leaver);
+    client_subscribe(&f, &leaver, "$share/g/t", 1);
+    struct client publisher = connected(OTHER, 1, "p", 0);
+    client_publish(&f, &publisher, "t", "one", 1, 1);
+    PEER_SAY(OTHER, wr_publish, .conn = publisher.handle, .packet_id = 2,
+             .flags = 1 | PUBLISH_EXPIRY, .expiry = 5, .topic = slice_text("t"),
+             .payload = slice_text("short"));
+    fixture_settle(&f);
+    cr_assert(client_heard(&leaver, "one", &target));
+    fixture_wait(&f, 6000);
+    struct client stayer = {.worker = &f.workers[2], .handle = 1, .id = "b"};
+    client_connect(&f, &stayer);
+    client_subscribe(&f, &stayer, "$share/g/t", 1);
+    client_vanish(&f, &leaver);
+    cr_assert(client_heard(&stayer, "one", &target));
+    cr_assert(peer_heard_nothing(&f.workers[2]));
+    fixture_close(&f);
+}
+
 Test(router_delivery, retained_messages_are_replayed_at_the_clients_pace)
 {
     enum { MESSAGES = 200 };
