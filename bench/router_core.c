@@ -4,10 +4,10 @@
  *
  *     bench-router-core [SCENARIO...] */
 #include "common/verify.h"
-#include "router/principal.h"
-#include "router/retained.h"
-#include "router/subscriptions.h"
+#include "router/access/principal.h"
 #include "router/timer_wheel.h"
+#include "router/topics/retained.h"
+#include "router/topics/subscriptions.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
 #include "common/log.h"
 #include "common/proto_worker_router.h"
 #include "common/text_cut.h"
-#include "router/connection.h"
 #include "router/router.h"
+#include "router/sessions/connection.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #define BULKHEAD_ROUTER_LIMITS_H
 
 #include "policy/policy.h"
-#include "router/fanout.h"
+#include "router/messages/fanout.h"
 #include "router/router.h"
 
 struct connection;

@@ -5,7 +5,7 @@
 #include "common/child.h"
 #include "common/keyed_table.h"
 #include "common/log.h"
-#include "router/authorize.h"
+#include "router/access/authorize.h"
 #include "router/commands.h"
 #include "router/drain.h"
 #include "router/router.h"

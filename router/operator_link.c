@@ -5,8 +5,8 @@
 #include "common/mqtt_properties.h"
 #include "common/proto_operator.h"
 #include "common/topic.h"
-#include "router/authorize.h"
-#include "router/publish.h"
+#include "router/access/authorize.h"
+#include "router/messages/publish.h"
 #include "router/router.h"
 
 enum {

@@ -2,8 +2,8 @@
 #include "router/router.h"
 
 #include "common/verify.h"
+#include "router/access/authd_link.h"
 #include "router/audit.h"
-#include "router/authd_link.h"
 #include "router/setup.h"
 #include "router/worker_link.h"
 

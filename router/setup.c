@@ -2,7 +2,7 @@
 #include "router/setup.h"
 
 #include "common/verify.h"
-#include "router/authd_link.h"
+#include "router/access/authd_link.h"
 #include "router/router.h"
 #include "router/worker_link.h"
 

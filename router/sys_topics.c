@@ -1,7 +1,7 @@
 /* The broker's own topics. */
 #include "router/sys_topics.h"
 
-#include "router/publish.h"
+#include "router/messages/publish.h"
 #include "router/router.h"
 #include "router/worker_link.h"
 

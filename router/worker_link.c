@@ -5,12 +5,12 @@
 #include "common/log.h"
 #include "common/mqtt.h"
 #include "common/verify.h"
+#include "router/access/verdicts.h"
 #include "router/audit.h"
-#include "router/connect.h"
 #include "router/handlers.h"
+#include "router/messages/send.h"
 #include "router/router.h"
-#include "router/send.h"
-#include "router/verdicts.h"
+#include "router/sessions/connect.h"
 
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
 #include "common/channel.h"
 #include "common/keyed_table.h"
 #include "common/proto_worker_router.h"
-#include "router/connection.h"
+#include "router/sessions/connection.h"
 
 struct router;
 struct verdict;

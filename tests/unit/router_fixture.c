@@ -4,7 +4,7 @@
 #include "common/log.h"
 #include "common/mqtt.h"
 #include "common/verify.h"
-#include "router/authorize.h"
+#include "router/access/authorize.h"
 #include "router/setup.h"
 
 #include <stdlib.h>

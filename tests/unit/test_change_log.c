@@ -1,7 +1,7 @@
 /* The log of changes that are not committed: at random, against a plain list. */
 #include "leaks.h"
 #include "random.h"
-#include "router/change_log.h"
+#include "router/store/change_log.h"
 
 TestSuite(change_log, .fini = leaks_check);
 

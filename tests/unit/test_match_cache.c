@@ -1,5 +1,5 @@
 /* The match cache: bounded, not flooded, and stale exactly when a change concerns the topic. */
-#include "router/match_cache.h"
+#include "router/topics/match_cache.h"
 #include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>

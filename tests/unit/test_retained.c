@@ -1,6 +1,6 @@
 /* Retained messages: kept, replaced, cleared, counted, and walked over while the store changes. */
-#include "router/principal.h"
-#include "router/retained.h"
+#include "router/access/principal.h"
+#include "router/topics/retained.h"
 #include "tests/unit/leaks.h"
 #include "tests/unit/topic_random.h"
 

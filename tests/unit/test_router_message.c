@@ -1,6 +1,6 @@
 /* Messages and the principals that they refer to. */
-#include "router/message.h"
-#include "router/principal.h"
+#include "router/access/principal.h"
+#include "router/messages/message.h"
 #include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* What the policy means for all that the router does and holds, also after it has changed. */
 #include "common/mqtt.h"
 #include "leaks.h"
-#include "router/authorize.h"
+#include "router/access/authorize.h"
 #include "router/limits.h"
 #include "router_fixture.h"
 

@@ -2,7 +2,7 @@
  * deleted. Every kind of message, of the one who publishes and of the one who reads. */
 #include "common/mqtt.h"
 #include "leaks.h"
-#include "router/authorize.h"
+#include "router/access/authorize.h"
 #include "router_fixture.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Share groups: fair, preferring who can take the message now, and one per principal. */
-#include "router/principal.h"
-#include "router/subscriptions.h"
+#include "router/access/principal.h"
+#include "router/topics/subscriptions.h"
 #include "tests/unit/leaks.h"
 
 #include <criterion/criterion.h>

@@ -2,8 +2,8 @@
  * on all the time. */
 #include "common/limits.h"
 #include "common/topic.h"
-#include "router/principal.h"
-#include "router/subscriptions.h"
+#include "router/access/principal.h"
+#include "router/topics/subscriptions.h"
 #include "tests/unit/leaks.h"
 #include "tests/unit/topic_random.h"
 
