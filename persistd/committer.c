@@ -85,14 +85,6 @@ static struct change *take_group(struct committer *c)
     return group;
 }
 
-static uint64_t milliseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void set_busy_since(struct committer *c, uint64_t since)
 {
     pthread_mutex_lock(&c->lock);
@@ -106,7 +98,7 @@ static bool commit_group(struct committer *c, const struct change *group)
         return false;
     if (c->store->suspect && !mend_store(c->store))
         return false;
-    set_busy_since(c, milliseconds());
+    set_busy_since(c, clock_ns());
     bool good = store_apply(c->store, group);
     set_busy_since(c, 0);
     if (!good) {
@@ -121,7 +113,7 @@ uint64_t committer_busy(struct committer *c)
     pthread_mutex_lock(&c->lock);
     uint64_t since = c->busy_since;
     pthread_mutex_unlock(&c->lock);
-    return since != 0 ? milliseconds() - since : 0;
+    return since != 0 ? (clock_ns() - since) / NS_PER_MS : 0;
 }
 
 /* Says how it went. The lock is held. */

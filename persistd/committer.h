@@ -39,7 +39,7 @@ struct committer {
     uint64_t commits;             /* the ledger's counter, as it is on disk */
     uint64_t committed;           /* the router's number of the last that is on disk */
     bool failing;                 /* the disk refuses; the store's error says why */
-    uint64_t busy_since;          /* when the commit under way began, ms; 0: there is none */
+    uint64_t busy_since; /* when the commit under way began, clock_ns(); 0: there is none */
     char error[256];
     bool stop; /* commit what there is and end */
 };

@@ -56,6 +56,7 @@ bool job_each_record(struct job *job, job_visit_fn *visit, void *context)
     struct slice sealed;
     bool whole = false;
 
+    snprintf(cursor.error, sizeof(cursor.error), "it is not open");
     pthread_rwlock_rdlock(&job->store->lock);
     if (job->store->db != NULL) {
         store_cursor_open(job->store, &cursor);
@@ -69,7 +70,7 @@ bool job_each_record(struct job *job, job_visit_fn *visit, void *context)
     }
     pthread_rwlock_unlock(&job->store->lock);
     if (!whole) {
-        fprintf(job->out, "the store cannot be read whole: %s\n", job->store->error);
+        fprintf(job->out, "the store cannot be read whole: %s\n", cursor.error);
         job->failed = true;
     }
     return whole;

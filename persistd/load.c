@@ -11,7 +11,7 @@ void load_begin(struct load *load, struct store *store, bool refuse)
     *load = (struct load){.store = store, .refuse = refuse};
     store->indexed = false;
     nonce_index_clear(&store->index);
-    store_cursor_open(store, &load->cursor);
+    read_ahead_start(&load->reader, store);
 }
 
 static void set_aside(struct load *load, const struct place *place, struct slice sealed,
@@ -55,7 +55,7 @@ bool load_step(struct load *load, struct channel *router)
     struct slice sealed;
 
     for (unsigned i = 0; i < STEP_RECORDS && buf_len(&router->out) < enough; i++) {
-        if (!store_cursor_next(&load->cursor, &place, &sealed))
+        if (!read_ahead_next(&load->reader, &place, &sealed))
             return true;
         load_record(load, &place, sealed, router);
     }
@@ -65,6 +65,7 @@ bool load_step(struct load *load, struct channel *router)
 /* Logs each class of damage that was met; returns the number of damaged records. */
 static uint64_t report_damage(const struct load *load)
 {
+    const struct store_cursor *cursor = &load->reader.cursor;
     uint64_t total = 0;
 
     for (int verdict = SEAL_MALFORMED; verdict <= SEAL_ALTERED; verdict++) {
@@ -75,12 +76,12 @@ static uint64_t report_damage(const struct load *load)
                   seal_verdict_text((enum seal_verdict)verdict),
                   load->refuse ? "nothing was changed" : "set aside, the others are served");
     }
-    if (load->cursor.unreadable > 0)
+    if (cursor->unreadable > 0)
         log_error("store damage: %" PRIu64 " range(s) of the files are unreadable: %s",
-                  load->cursor.unreadable, load->store->error);
-    if (load->cursor.foreign > 0)
+                  cursor->unreadable, cursor->error);
+    if (cursor->foreign > 0)
         log_error("store damage: %" PRIu64 " entries under names that no record has; ignored",
-                  load->cursor.foreign);
+                  cursor->foreign);
     return total;
 }
 
@@ -107,17 +108,18 @@ static bool report_ledger(const struct load *load, uint64_t damaged)
 
 void load_abandon(struct load *load)
 {
-    store_cursor_close(&load->cursor);
+    read_ahead_stop(&load->reader);
     buf_free(&load->plain);
 }
 
 bool load_end(struct load *load, uint64_t *damaged)
 {
-    store_cursor_close(&load->cursor);
+    read_ahead_stop(&load->reader);
     buf_free(&load->plain);
     *damaged = report_damage(load);
     bool fits = report_ledger(load, *damaged);
-    bool whole = fits && *damaged == 0 && load->cursor.unreadable == 0 && load->cursor.foreign == 0;
+    bool whole = fits && *damaged == 0 && load->reader.cursor.unreadable == 0 &&
+                 load->reader.cursor.foreign == 0;
     load->store->indexed = true;
     if (load->refuse)
         return whole;

@@ -3,13 +3,13 @@
 #ifndef BULKHEAD_PERSISTD_LOAD_H
 #define BULKHEAD_PERSISTD_LOAD_H
 
-#include "persistd/store.h"
+#include "persistd/read_ahead.h"
 
 #include "common/channel.h"
 
 struct load {
     struct store *store;
-    struct store_cursor cursor;
+    struct read_ahead reader;
     struct ledger found; /* of the good records */
     struct buf plain;
     uint64_t damaged[SEAL_ALTERED + 1]; /* by class */

@@ -192,7 +192,7 @@ static bool copy_store(struct store *store, bool *hopeless)
 bool mend_is_readable(struct store *store)
 {
     char *error = NULL;
-    rocksdb_iterator_t *iterator = rocksdb_create_iterator(store->db, store->reads);
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator(store->db, store->scans);
 
     rocksdb_iter_seek_to_first(iterator);
     while (rocksdb_iter_valid(iterator))

@@ -249,6 +249,8 @@ static bool index_read(struct store *store)
     }
     store_cursor_close(&cursor);
     store->indexed = cursor.unreadable == 0;
+    if (!store->indexed)
+        snprintf(store->error, sizeof(store->error), "%s", cursor.error);
     return store->indexed;
 }
 
@@ -440,8 +442,10 @@ static bool skip_damage(struct store_cursor *cursor)
     char *error = NULL;
 
     rocksdb_iter_get_error(cursor->iterator, &error);
-    if (!store_failed(cursor->store, error))
+    if (error == NULL)
         return false;
+    snprintf(cursor->error, sizeof(cursor->error), "%s", error);
+    rocksdb_free(error);
     cursor->unreadable += cursor->skips == 0;
     cursor->hopeless |= cursor->skips > STEPS_HOPELESS;
     uint32_t step = UINT32_C(1) << cursor->skips++ / STEPS_OF_A_LENGTH;

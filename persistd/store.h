@@ -92,6 +92,7 @@ struct store_cursor {
     bool hopeless;       /* ... and they are large */
     unsigned skips;      /* one after the other */
     uint64_t foreign;    /* entries under names that no record has; they are not looked at */
+    char error[256];     /* what could not be read last */
 };
 
 void store_cursor_open(struct store *store, struct store_cursor *cursor);

@@ -2,6 +2,7 @@
 #include "persistd/committer.h"
 #include "persistd/load.h"
 #include "persistd/mend.h"
+#include "persistd/read_ahead.h"
 #include "persistd/rollback_guard.h"
 #include "persistd/store.h"
 
@@ -342,6 +343,53 @@ Test(store, goes_on_after_a_replacement_that_loads_nothing)
     apply("a", "3");
     apply("b", NULL);
     expect_load("a=3 ", 0, NULL);
+}
+
+/* Takes at most that many records of the store, read ahead; returns how many there were. */
+static unsigned read_some(unsigned most)
+{
+    struct read_ahead reader;
+    struct place before = {0};
+    struct place place;
+    struct slice sealed;
+    unsigned records = 0;
+    size_t len;
+
+    read_ahead_start(&reader, &store);
+    while (records < most && read_ahead_next(&reader, &place, &sealed)) {
+        cr_assert_gt(memcmp(place.bytes, before.bytes, PLACE_SIZE), 0, "record %u", records);
+        char *kept = sealed_of(&place, &len);
+        cr_assert(slice_equal(sealed, slice_of(kept, len)), "record %u", records);
+        rocksdb_free(kept);
+        before = place;
+        records++;
+    }
+    read_ahead_stop(&reader);
+    cr_assert_eq(reader.cursor.unreadable, 0);
+    return records;
+}
+
+Test(store, is_read_ahead_in_order_and_no_further_than_asked)
+{
+    enum { RECORDS = 3000, VALUE = 500 }; /* several batches */
+    static char value[VALUE];
+    struct change *changes[RECORDS];
+    char key[16];
+
+    memset(value, 'v', sizeof(value) - 1);
+    for (int i = 0; i < RECORDS; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        changes[i] = make_change(key, value);
+        if (i > 0)
+            changes[i - 1]->next = changes[i];
+    }
+    cr_assert(store_apply(&store, changes[0]), "%s", store.error);
+    for (int i = 0; i < RECORDS; i++)
+        free(changes[i]);
+    cr_assert_eq(read_some(0), 0);
+    cr_assert_eq(read_some(1), 1);
+    cr_assert_eq(read_some(RECORDS / 2), RECORDS / 2);
+    cr_assert_eq(read_some(UINT32_MAX), RECORDS);
 }
 
 /* No file may grow: the disk takes nothing. */
