@@ -1,10 +1,12 @@
 """bench/durability: what it costs to keep messages, beside the time that the disk itself needs."""
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from . import brokers, document, processes
 from .runs import loadgen
@@ -13,6 +15,9 @@ PAYLOAD = 64
 FILL_WINDOW = 1000
 FAST_DISK_US = 300
 SERVING_SECONDS = 5
+LATENCY_RATE = 2000
+LATENCY_ROUNDS = 6
+NO_DIFFERENCE = 1.1  # two brokers with the same configuration differ by as much
 MEMORY = Path("/dev/shm")
 KINDS = {"bulkhead": brokers.Bulkhead, "mosquitto": brokers.Mosquitto}
 
@@ -78,16 +83,11 @@ def restart(broker, options, empty):
     return seconds, (grown - stored_bytes(options.stored)) / options.stored
 
 
-def acknowledgement(kind, options, lines):
+def acknowledgement(broker, options):
     """Median and 99th percentile of PUBLISH to PUBACK when no durable session is concerned."""
-    broker = kind(lines)
-    try:
-        broker.start()
-        result = checked(loadgen(broker, ["open", "--qos", "1", "--rate", "2000", "--seconds",
-                                          str(options.seconds)], "tcp"))
-        return result["ack_p50_us"], result["ack_p99_us"]
-    finally:
-        broker.dispose()
+    result = checked(loadgen(broker, ["open", "--qos", "1", "--rate", str(LATENCY_RATE),
+                                      "--seconds", str(options.seconds)], "tcp"))
+    return result["ack_p50_us"], result["ack_p99_us"]
 
 
 def measure_retained(kind, options, figures):
@@ -124,9 +124,22 @@ def measure(options, folder):
 
 
 def measure_latency(options):
-    """What a message costs that nothing has to be kept of, with and without a store."""
-    return [acknowledgement(KINDS[options.broker], options, lines)
-            for lines in (options.options, "persistence false")]
+    """What a message costs that nothing has to be kept of: acknowledgement() of a broker with a
+    store and of one without, for each round. They take turns, and in every other round the second
+    begins."""
+    with contextlib.ExitStack() as stack:
+        running = []
+        for lines in (options.options, "persistence false"):
+            broker = KINDS[options.broker](lines)
+            stack.callback(broker.dispose)
+            broker.start()
+            running.append(broker)
+        rounds = []
+        for turn in range(LATENCY_ROUNDS):
+            order = (0, 1) if turn % 2 == 0 else (1, 0)
+            results = {at: acknowledgement(running[at], options) for at in order}
+            rounds.append((results[0], results[1]))
+        return rounds
 
 
 def row(name, value, target="", met=None):
@@ -174,13 +187,21 @@ def rows(figures, options):
     ]
 
 
-def latency_table(latencies):
-    kept, plain = (" and ".join(document.number(value) for value in pair) + " µs"
-                   for pair in latencies)
-    return document.table(["", "p50 and p99"], [
-        ["PUBACK without durable consequence, 2,000 a second", kept],
-        ["the same with persistence off", plain],
-    ])
+def latency_row(name, pairs):
+    """pairs: (with, without persistence) of each round; the ratio is that of neighbouring runs."""
+    kept, plain = (document.number(median(values)) for values in zip(*pairs))
+    ratios = sorted(with_store / without for with_store, without in pairs)
+    middle = median(ratios)
+    return [f"{name}, µs", kept, plain, f"{middle:.2f}", f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
+            f"≤ {NO_DIFFERENCE}", "met" if middle <= NO_DIFFERENCE else "missed"]
+
+
+def latency_table(rounds):
+    header = [f"PUBLISH to PUBACK without durable consequence, {LATENCY_RATE:,} a second",
+              "persistence on", "off", "on ÷ off", "rounds", "target", ""]
+    return document.table(header, [
+        latency_row(name, [(kept[at], plain[at]) for kept, plain in rounds])
+        for at, name in enumerate(("p50", "p99"))])
 
 
 def page(options):
