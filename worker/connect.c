@@ -15,14 +15,6 @@
 
 #include <stdlib.h>
 
-/* Bytes that a CONNACK may have. */
-enum {
-    CONNACK_REFUSING = 5,    /* of MQTT 5, without properties */
-    CONNACK_NUMBERS = 23,    /* every property with a number in it */
-    ASSIGNED_ID_DIGITS = 32, /* behind auto_id_prefix */
-    ASSIGNED_ID_HEADER = 5,  /* its property's, and longer lengths; so for any text */
-};
-
 /* The CONNECT packet, kept until the verdict: a new authd must be asked again. */
 struct pending_connect {
     uint32_t len;
@@ -104,14 +96,36 @@ static void announce(struct connection *c, const struct connect_packet *connect,
     c->is_announced = true;
 }
 
-/* Whether the client's Maximum Packet Size leaves room for the CONNACK that it will get. */
-static bool connack_fits(const struct connection *c, const struct connect_packet *connect)
+/* What every client of a listener is told of its limits. */
+static struct connack listener_limits(const struct connection *c)
 {
-    size_t most = CONNACK_REFUSING + CONNACK_NUMBERS;
+    const struct mc_listener *settings = &c->listener->settings;
+    uint32_t max = c->listener->max_packet_size;
 
-    if (connect->client_id.len == 0)
-        most += ASSIGNED_ID_HEADER + c->listener->settings.auto_id_prefix.len + ASSIGNED_ID_DIGITS;
-    return connect->max_packet_size == 0 || most <= connect->max_packet_size;
+    return (struct connack){.retain_available = (settings->flags & LISTENER_RETAIN_AVAILABLE) != 0,
+                            .max_qos = settings->max_qos,
+                            .receive_maximum = settings->receive_maximum,
+                            .topic_alias_maximum = settings->max_topic_alias,
+                            .max_packet_size = max < MQTT_PACKET_MAX ? max : 0};
+}
+
+/* Whether the client can be told that it is accepted: with its own limits the CONNACK may still
+ * become too long, but no session is touched for a client that none would fit. */
+static bool connack_may_fit(struct connection *c)
+{
+    struct connack connack = listener_limits(c);
+    size_t before = buf_len(&c->out);
+
+    encode_connack(&c->out, c->version, &connack);
+    size_t size = buf_len(&c->out) - before;
+    c->out.tail -= size;
+    return size <= c->max_packet_out;
+}
+
+static void refuse_for_size(struct connection *c)
+{
+    connection_refuse(c, REASON_UNSPECIFIED, slice_text(""),
+                      "takes no packet as long as its CONNACK");
 }
 
 /* What a CONNECT that cannot be parsed to its end gets. */
@@ -161,9 +175,8 @@ void on_connect(struct connection *c, const struct packet *packet)
         refuse_connect(c, refusal, reason);
         return;
     }
-    if (!connack_fits(c, &connect)) { /* [MQTT-3.1.2-24] */
-        connection_refuse(c, connect.max_packet_size < CONNACK_REFUSING ? 0 : REASON_UNSPECIFIED,
-                          slice_text(""), "takes no packet as long as its CONNACK");
+    if (!connack_may_fit(c)) { /* [MQTT-3.1.2-24] */
+        refuse_for_size(c);
         return;
     }
     if (!admission_allows(c)) {
@@ -229,39 +242,35 @@ void connect_abandon(struct connection *c)
     forget_pending(c);
 }
 
-/* What this client is told of the server's limits; false when it takes no packet that long. */
+/* Answers with a CONNACK; false when the client takes no packet that long. */
 static bool answer(struct connection *c, const struct rw_connack *m)
 {
-    const struct mc_listener *settings = &c->listener->settings;
-    struct connack connack = {
-        .reason = m->reason,
-        .session_present = (m->flags & CONNACK_SESSION_PRESENT) != 0,
-        .has_session_expiry = (m->flags & CONNACK_SESSION_EXPIRY) != 0,
-        .has_server_keepalive = (m->flags & CONNACK_KEEPALIVE) != 0,
-        .retain_available = (settings->flags & LISTENER_RETAIN_AVAILABLE) != 0,
-        .max_qos = m->reason == 0 ? m->max_qos : settings->max_qos,
-        .receive_maximum = settings->receive_maximum,
-        .server_keepalive = m->keepalive,
-        .topic_alias_maximum = settings->max_topic_alias,
-        .session_expiry = m->session_expiry,
-        .assigned_id = m->assigned_id,
-    };
+    struct connack connack = listener_limits(c);
 
-    /* [MQTT-3.2.2-19]; Response Information may be left out too */
-    size_t most = CONNACK_REFUSING + CONNACK_NUMBERS + ASSIGNED_ID_HEADER + m->assigned_id.len;
-    if (m->response_information.len > 0 &&
-        most + m->response_information.len + ASSIGNED_ID_HEADER <= c->max_packet_out)
+    connack.reason = m->reason;
+    if (m->reason == 0) {
+        connack.session_present = (m->flags & CONNACK_SESSION_PRESENT) != 0;
+        connack.has_session_expiry = (m->flags & CONNACK_SESSION_EXPIRY) != 0;
+        connack.has_server_keepalive = (m->flags & CONNACK_KEEPALIVE) != 0;
+        connack.max_qos = m->max_qos;
+        connack.max_packet_size = c->max_packet_in < MQTT_PACKET_MAX ? c->max_packet_in : 0;
+        connack.server_keepalive = m->keepalive;
+        connack.session_expiry = m->session_expiry;
+        connack.assigned_id = m->assigned_id;
         connack.response_information = m->response_information;
-    if (m->reason != 0 && c->wants_problem_information) {
-        struct slice text = m->reason_string.len > 0 ? m->reason_string : reason_text(m->reason);
-        if (CONNACK_REFUSING + ASSIGNED_ID_HEADER + text.len <= c->max_packet_out)
-            connack.reason_string = text;
+    } else if (c->wants_problem_information) {
+        connack.reason_string =
+            m->reason_string.len > 0 ? m->reason_string : reason_text(m->reason);
     }
-    if (c->max_packet_in < MQTT_PACKET_MAX)
-        connack.max_packet_size = c->max_packet_in;
+    if (m->reason != 0 && !connack_says(c->version, m->reason))
+        return true;
     size_t before = buf_len(&c->out);
-    if (m->reason == 0 || connack_says(c->version, m->reason))
-        encode_connack(&c->out, c->version, &connack);
+    encode_connack(&c->out, c->version, &connack);
+    if (output_answer(c, before))
+        return true;
+    /* These may be left out [MQTT-3.2.2-19]. */
+    connack.response_information = connack.reason_string = slice_of(NULL, 0);
+    encode_connack(&c->out, c->version, &connack);
     return output_answer(c, before);
 }
 
@@ -276,8 +285,12 @@ bool connect_decide(struct connection *c, const struct rw_connack *m)
                 : c->listener->max_packet_size;
     }
     bool told = answer(c, m);
-    if (!told || m->reason != 0) {
-        connection_end(c, m->reason != 0 ? m->reason : REASON_PACKET_TOO_LARGE);
+    if (m->reason != 0) {
+        connection_end(c, m->reason);
+        return true;
+    }
+    if (!told) {
+        refuse_for_size(c);
         return true;
     }
     if ((m->flags & CONNACK_KEEPALIVE) != 0)

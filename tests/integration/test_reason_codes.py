@@ -85,7 +85,9 @@ def test_refusals_say_why_if_they_may(broker, topic):
     fields = {"will": Will("$SYS/mine", "x")}
     packet = refusal(broker.client(topic), **fields)
     assert packet.reason == 0x87 and packet.properties["reason_string"]
-    packet = refusal(broker.client(topic), {"maximum_packet_size": 40}, **fields)
+    size = len(packet.raw) + 2
+    assert refusal(broker.client(topic), {"maximum_packet_size": size}, **fields).properties
+    packet = refusal(broker.client(topic), {"maximum_packet_size": size - 1}, **fields)
     assert packet.reason == 0x87 and packet.properties == {}
     packet = refusal(broker.client(topic), {"request_problem_information": 0}, **fields)
     assert packet.reason == 0x87 and packet.properties == {}
@@ -185,14 +187,19 @@ def test_response_information(new_broker):
     broker = new_broker(options="response_information replies/%u/%c/100%")
     asks = {"request_response_information": 1}
 
-    def told(properties, client_id="me"):
+    def connack(properties, client_id="me"):
         client = broker.connect(client_id, username="ann", password="x", properties=properties)
-        return client.connack.properties.get("response_information")
+        return client.connack
 
+    def told(*arguments):
+        return connack(*arguments).properties.get("response_information")
+
+    size = len(connack(asks).raw) + 2
     assert told(asks) == "replies/ann/me/100%"
     assert told({"request_response_information": 0}) is None
     assert told({}) is None
-    assert told({**asks, "maximum_packet_size": 40}) is None
+    assert told({**asks, "maximum_packet_size": size}) is not None
+    assert told({**asks, "maximum_packet_size": size - 1}) is None
     assert told(asks, "c" * 65535) is None
 
 

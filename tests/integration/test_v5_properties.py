@@ -318,18 +318,44 @@ def test_dropped_for_size_leaves_the_window(broker, topic):
     small.receive(topic, "fits")
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 16, 27])
+def refused_for_size(client, size):
+    """Whether CONNECT is answered with a reason that fits, or with nothing where none does."""
+    client.send(mqtt.connect(client.client_id, properties_={"maximum_packet_size": size}))
+    if size >= 5:
+        packet = client.expect(mqtt.CONNACK)
+        assert len(packet.raw) + 2 <= size
+        if packet.reason == 0:
+            return False
+        assert packet.reason == 0x80
+    with pytest.raises(StreamClosed):
+        client.next_packet()
+    return True
+
+
 @pytest.mark.parametrize("name", ["", "named"])
-def test_tiny_maximum_packet_size(broker, size, name):
-    """[MQTT-3.1.2-24] holds for CONNACK too: a client that has no room for it is refused."""
+def test_tiny_maximum_packet_size(broker, name):
+    """[MQTT-3.1.2-24] holds for CONNACK too: a client is refused if it has no room for the one that
+    it must get, and only then."""
+    least = len(broker.connect(name).connack.raw) + 2
+    for size in (1, 2, 4, 5, least // 2, least - 1):
+        assert refused_for_size(broker.client(name), size), size
     client = broker.client(name)
-    client.send(mqtt.connect(name, properties_={"maximum_packet_size": size}))
-    try:
-        while True:
-            packet = client.next_packet()
-            assert len(packet.raw) + 2 <= size and packet.reason >= 0x80, packet
-    except StreamClosed:
-        pass
+    assert not refused_for_size(client, least)
+    client.barrier()
+
+
+def test_messages_for_a_tiny_maximum_packet_size(broker, topic):
+    """The least that a client needs for CONNACK is enough to live with."""
+    least = len(broker.connect(topic).connack.raw) + 2
+    client = broker.connect(topic, properties={"maximum_packet_size": least})
+    short = topic[-1]
+    client.subscribe((short, 1))
+    room = least - len(mqtt.publish(short, "", qos=1, packet_id=1))
+    publisher = broker.connect(f"{topic}-p")
+    publisher.publish(short, "x" * (room + 1), qos=1)
+    publisher.publish(short, "x" * room, qos=1)
+    client.receive(short, "x" * room)
+    client.ping()
 
 
 def test_small_maximum_packet_size(broker, topic):
