@@ -8,6 +8,7 @@ should have come by now.
 """
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 WAITING, SENT, RELEASED = "waiting", "sent", "released"
 NO_MATCH, NOT_AUTHORIZED = 0x10, 0x87
@@ -49,7 +50,8 @@ class Message:
     large: bool = False
     expired: bool = False
     publisher: object = None
-    taken: float = field(default_factory=time.monotonic)
+    taken: float = field(default_factory=time.monotonic)  # not earlier
+    handled: float = None                                 # not later
 
     def __str__(self):
         return f"{self.topic!r} {self.payload[:12]!r} qos {self.qos}" + " retain" * self.retain
@@ -162,8 +164,8 @@ class Session:
         return {copy.packet_id for copy in self.flight}
 
 
-def same(copy, packet, version):
-    """Whether a PUBLISH is this copy."""
+def same(copy, packet, version, moment):
+    """Whether a PUBLISH that was sent after that moment is this copy."""
     message = copy.message
     if (packet.topic, packet.payload, packet.qos, packet.retain) != \
             (message.topic, message.payload, copy.qos, copy.retain):
@@ -178,11 +180,21 @@ def same(copy, packet, version):
     if message.expiry is None:
         if left is not None:
             return False
-    else:
-        elapsed = time.monotonic() - message.taken
-        if left is None or not max(0, message.expiry - elapsed - 1) <= left <= message.expiry:
-            return False
+    elif left is None or not least_left(message) <= left <= most_left(message, moment):
+        return False
     return seen == message.properties
+
+
+def least_left(message):
+    """Whole seconds of its life that a message must still have."""
+    return max(0, message.expiry - (time.monotonic() - message.taken) - 1)
+
+
+def most_left(message, moment):
+    """... and may have when it is sent after that moment. A broker rounds up, and looks at its clock
+    once for all that it handles in one go; another second is left to it for that."""
+    waited = max(0, moment - message.handled) if message.handled is not None else 0
+    return max(0, min(message.expiry, message.expiry - waited + 2))
 
 
 class Model:
@@ -192,6 +204,15 @@ class Model:
         self.sessions = {}
         self.retained = {}
         self.shared = []
+        self.fresh = []  # messages that may not have been handled yet
+        self.moment = time.monotonic()
+
+    def pass_moment(self):
+        """What has been sent to the broker is handled, and what came of it was seen."""
+        self.moment = time.monotonic()
+        for message in self.fresh:
+            message.handled = self.moment
+        self.fresh = []
 
     # -- connections
 
@@ -299,7 +320,8 @@ class Model:
         others = bool(self.members(group))
         if ended and others:
             for copy in session.flight:
-                if copy.group == group and copy.state == SENT and copy.qos == 1:
+                if copy.group == group and copy.state == SENT and copy.qos == 1 and \
+                        not copy.message.expired:
                     self._share(copy.message, group, moved=True)
         for shared in list(self.shared):
             if shared.group == group and session in shared.options and (ended or others):
@@ -342,6 +364,7 @@ class Model:
     def publish(self, message, publisher):
         """Returns the reason code that a publisher of MQTT 5 sees."""
         message.publisher = publisher.key
+        self.fresh.append(message)
         if message.topic.startswith("$"):
             return NOT_AUTHORIZED
         if message.retain:
@@ -449,13 +472,16 @@ class Model:
         copy.state, copy.packet_id, copy.optional = SENT, packet.packet_id, False
         session.flight.append(copy)
 
+    def _same(self, session, copy, packet):
+        return same(copy, packet, session.version, self.moment)
+
     def _is_again(self, session, packet):
         """Whether it is one that is sent again, which must come in the old order."""
         again = [copy for copy in session.flight if copy.again]
         found = next((copy for copy in again if copy.packet_id == packet.packet_id), None)
         if found is None:
             return False
-        if not packet.dup or not same(found, packet, session.version):
+        if not packet.dup or not self._same(session, found, packet):
             raise Difference(f"sent again, it should be {found} with DUP")
         for copy in again[:again.index(found)]:
             if self._must_come(session, copy):
@@ -469,7 +495,7 @@ class Model:
         for copy in session.waiting:
             if copy.message.topic != packet.topic or (copy.qos == 0) != (packet.qos == 0):
                 continue
-            if same(copy, packet, session.version):
+            if self._same(session, copy, packet):
                 session.waiting.remove(copy)
                 return copy
             if self._must_come(session, copy):
@@ -479,7 +505,7 @@ class Model:
     def _find_shared(self, session, packet):
         for shared in self.shared:
             for copy in shared.options.get(session, ()):
-                if not same(copy, packet, session.version):
+                if not self._same(session, copy, packet):
                     continue
                 copy.maybe_sent = session in shared.maybe_sent
                 self.shared.remove(shared)
@@ -492,7 +518,7 @@ class Model:
         """It may have been another one that looks the same (without a payload they do); then the one
         that was taken for it is still where it could be."""
         for shared in self.shared:
-            if any(same(copy, packet, session.version) for copy in shared.options.get(session, ())):
+            if any(self._same(session, copy, packet) for copy in shared.options.get(session, ())):
                 shared.optional = True
                 for holder, copies in taken.options.items():
                     shared.options.setdefault(holder, []).extend(copies)
@@ -500,7 +526,7 @@ class Model:
     def _note_twins(self, session, packet):
         """A plain copy came; if a shared one looks the same, it may have been that one."""
         for shared in self.shared:
-            if any(same(copy, packet, session.version) for copy in shared.options.get(session, ())):
+            if any(self._same(session, copy, packet) for copy in shared.options.get(session, ())):
                 shared.optional = True
 
     def _check_turn(self, session, shared):
@@ -515,12 +541,11 @@ class Model:
                     and other.message.taken < shared.message.taken:
                 raise Difference(f"it overtakes {other}")
 
-    @staticmethod
-    def _find_owed(session, packet):
+    def _find_owed(self, session, packet):
         for owed in sorted(session.owed, key=lambda owed: owed.optional):
             copy = Copy(owed.message, min(owed.message.qos, owed.subscription.qos), True,
                         owed.subscription.identifiers(), maybe_sent=owed.maybe_sent)
-            if same(copy, packet, session.version):
+            if self._same(session, copy, packet):
                 session.owed.remove(owed)
                 return copy
         return None
@@ -595,14 +620,19 @@ class Model:
     def missing_shared(self):
         """Messages that some member should have by now."""
         return [shared for shared in self.shared if not shared.optional and
-                all(session.is_open() for session in shared.options) and not
+                all(self._has_been_sent(session, copy) for session, copies in shared.options.items()
+                    for copy in copies) and not
                 any(session.link.small and shared.message.large for session in shared.options)]
 
     def settled_shared(self):
         for shared in list(self.shared):
             for session in list(shared.options):
-                if session.is_open():
-                    self._withdraw(shared, session, lambda copy: True)
+                self._withdraw(shared, session, partial(self._has_been_sent, session))
+
+    @staticmethod
+    def _has_been_sent(session, copy):
+        """It does not wait in the session."""
+        return session.is_open() or session.link is not None and copy.qos == 0
 
     def describe(self, session):
         things = session.waiting + session.owed + [copy for copy in session.flight if copy.again] \

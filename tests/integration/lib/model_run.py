@@ -186,6 +186,7 @@ class Run:
         for party in here:
             self.model.settled(self.session(party))
         self.model.settled_shared()
+        self.model.pass_moment()
 
     ended = False
 
@@ -434,6 +435,7 @@ class Run:
         self.burst = party
         self.flush()
         time.sleep(TIMES_UP)
+        self.model.pass_moment()  # nobody was sent anything
         for message in messages:
             self.model.expire(message)
         return None

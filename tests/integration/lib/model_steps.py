@@ -5,7 +5,8 @@ from . import mqtt_packets as mqtt
 
 IN_BURST = {"publish", "resend", "release", "repeat", "ack", "complete", "stray", "subscribe",
             "unsubscribe"}
-TIME_EVERY = 4000  # steps between two that wait for the time
+TIME_EVERY = 1000  # steps between two that wait for the time
+LASTING = 100000   # seconds of life for a message that nobody lets expire
 
 TOPICS = ["a", "a/b", "a/b/c", "a/c", "b", "b/b", "/a", "a/", "b/c/d", "c"]
 FILTERS = ["a", "a/b", "a/b/c", "a/#", "a/+", "+/b", "#", "+", "+/+", "/+", "/#", "a/+/c", "b/#",
@@ -28,12 +29,15 @@ class Steps:
         self.current = None
         self.left = 0
         self.count = 0
+        self.planned = []
         self.timed = itertools.cycle(("outdate", "vanish", "haunt"))
 
     def chance(self, share):
         return self.source.random() < share
 
     def next(self):
+        if self.planned:
+            return self.planned.pop(0)
         self.count += 1
         if self.count % TIME_EVERY == TIME_EVERY // 4:
             return self.timed_step()
@@ -64,12 +68,37 @@ class Steps:
         party = self.source.choice(five)
         self.current, self.left = party, 0
         if verb == "outdate":
-            return party, verb, {"topics": [(topic, self.source.randrange(2), self.chance(0.5))
-                                            for topic in self.source.sample(TOPICS, 4)]}, False
+            self.planned = self.plan_outdate(party)
+            return self.planned.pop(0)
         if verb == "vanish":
             return party, verb, {"keep_will": self.chance(0.5)}, False
         return party, verb, {"topic": self.source.choice(TOPICS),
                              "qos": self.source.randrange(3)}, False
+
+    def plan_outdate(self, party):
+        """Some clients are away while messages expire, and others become older, in their queues and
+        among the retained ones; then they come back, and somebody asks for what is retained."""
+        others = [number for number, other in enumerate(self.parties)
+                  if other.client is not None and number != party]
+        away = self.source.sample(others, len(others) // 2)
+        present = party if len(away) == len(others) else \
+            self.source.choice([number for number in others if number not in away])
+        topics = self.source.sample(TOPICS, 5)
+        lasting = self.source.sample(TOPICS, 3)
+        everything = ("#", self.source.randrange(3), False, self.chance(0.5), 0)
+        return [
+            *((number, "cut", {"partial": False}, False) for number in away),
+            *((party, "publish", self.message(topic, qos=1, expiry=LASTING), at > 0)
+              for at, topic in enumerate(lasting)),
+            (party, "outdate", {"topics": [(topic, int(self.chance(0.8)), self.chance(0.5))
+                                           for topic in topics]}, False),
+            *((number, "connect", {**self.connect(party), "clean": self.chance(0.2)}, False)
+              for number in away),
+            (present, "subscribe", {"filters": [everything], "identifier": None}, False)]
+
+    def message(self, topic, qos, expiry):
+        return {"topic": topic, "qos": qos, "retain": self.chance(0.5), "empty": False,
+                "large": False, "properties": {}, "expiry": expiry, "alias": False}
 
     # -- one method for each verb that has arguments
 
@@ -92,6 +121,8 @@ class Steps:
         return {"partial": self.chance(0.3)}
 
     def publish(self, _party):
+        if self.chance(0.12):
+            return self.clearing(self.source.choice(TOPICS))
         properties = {}
         if self.chance(0.2):
             properties["user_property"] = [("k", str(self.source.randrange(3))), ("a", ""),
@@ -101,8 +132,14 @@ class Steps:
                               payload_format_indicator=1)
         return {"topic": self.source.choice(TOPICS) if self.chance(0.99) else "$x/y",
                 "qos": self.source.choice((0, 1, 1, 2, 2)), "retain": self.chance(0.3),
-                "empty": self.chance(0.12), "large": self.chance(0.05), "properties": properties,
-                "expiry": 5000 if self.chance(0.15) else None, "alias": self.chance(0.2)}
+                "empty": False, "large": self.chance(0.05), "properties": properties,
+                "expiry": LASTING if self.chance(0.15) else None, "alias": self.chance(0.2)}
+
+    @staticmethod
+    def clearing(topic):
+        """Without a payload, those of a topic cannot be told apart; so they are the same in all."""
+        return {"topic": topic, "qos": TOPICS.index(topic) % 3, "retain": True, "empty": True,
+                "large": False, "properties": {}, "expiry": None, "alias": False}
 
     def index(self, _party):
         return {"index": 0 if self.chance(0.7) else self.source.randrange(1, 10)}
