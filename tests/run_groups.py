@@ -6,6 +6,9 @@ usage: run_groups.py GROUP... [-- PYTEST-ARGUMENT...]
 Each runner writes its result to a file (Criterion as JSON, pytest as JUnit XML); no count is read
 off a terminal. The last line printed is "N passed, N failed[, N skipped]". The exit code is 0 only
 when something ran and nothing failed.
+
+What computes takes turns; what mostly waits runs side by side; and lint has what these leave of
+the processors, until they have ended.
 """
 import json
 import os
@@ -14,9 +17,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import xml.etree.ElementTree as ElementTree
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import lint
@@ -59,18 +64,22 @@ class Tally:
         except Exception:  # pylint: disable=broad-except
             self.check(name, traceback.format_exc())
 
+    def add_all(self, other):
+        self.add(other.passed, other.failed, other.skipped, other.failures)
+
+    def __str__(self):
+        line = f"{self.passed} passed, {self.failed} failed"
+        return line + f", {self.skipped} skipped" if self.skipped else line
+
     def close(self):
         for name in self.failures:
-            print(f"FAILED {name}")
-        line = f"{self.passed} passed, {self.failed} failed"
-        if self.skipped:
-            line += f", {self.skipped} skipped"
-        print(line, flush=True)
+            say(f"FAILED {name}")
+        say(str(self))
         return 0 if self.failed == 0 and self.passed > 0 else 1
 
 
 def say(text):
-    print(text, flush=True)
+    print(f"{text}\n", end="", flush=True)  # in one piece, whoever else has something to say
 
 
 def run(command, seconds, **options):
@@ -154,18 +163,26 @@ def lint_check(tally, name, check):
     tally.check(name, check())
 
 
+tests_run = threading.Event()
+
+
+def run_beside(command, seconds):
+    """As run(), with the processors' idle time alone while tests run: none is slower for it."""
+    return run(["chrt", "--idle", "0", *command] if tests_run.is_set() else command, seconds)
+
+
 def run_lint(tally, _arguments):
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for name, check in lint.checks(ROOT, run):
+        for name, check in lint.checks(ROOT, run_beside):
             pool.submit(tally.attempt, f"lint {name}", lint_check, tally, f"lint {name}", check)
 
 
-def pytest_run(tally, group, folder, extra, label):
+def pytest_run(tally, group, paths, extra, label):
     """One pytest process; its lines are shown as they come, behind `label`."""
     report = RESULTS / f"{group}-{label}.xml"
     report.unlink(missing_ok=True)
     command = ["/usr/bin/python3", "-m", "pytest", "--no-header", "-rfEs",
-               "-o", "console_output_style=classic", f"--junitxml={report}", folder, *extra]
+               "-o", "console_output_style=classic", f"--junitxml={report}", *paths, *extra]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         timer = threading.Timer(PYTEST_SECONDS[group], process.kill)
@@ -189,39 +206,46 @@ def pytest_run(tally, group, folder, extra, label):
         tally.check(f"{group} {label}", f"pytest ended with {code}")
 
 
-def both_builds(tally, group, arguments):
-    """The two builds side by side: most tests wait, and there is more than one core."""
-    threads = [threading.Thread(target=pytest_run,
-                                args=(tally, group, "tests/integration",
-                                      [*arguments, "--build", build], build))
-               for build in BUILDS]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def run_integration(tally, arguments):
-    both_builds(tally, "integration", ["-m", "not long", *arguments])
-
-
-def run_long(tally, arguments):
-    both_builds(tally, "long", ["-m", "long", *arguments])
+def run_integration(group, build, tally, arguments):
+    """Two files at a time, the largest first, or the last to run would run alone."""
+    files = sorted((ROOT / "tests/integration").glob("test_*.py"),
+                   key=lambda path: path.stat().st_size, reverse=True)
+    marked = "long" if group == "long" else "not long"
+    pytest_run(tally, group, files, ["-n", "2", "--dist", "loadfile", "-m", marked, *arguments,
+                                     "--build", build], build)
 
 
 def run_compose(tally, arguments):
     if (ROOT / "tests" / "compose").is_dir():
-        pytest_run(tally, "compose", "tests/compose", arguments, "compose")
+        pytest_run(tally, "compose", ["tests/compose"], arguments, "compose")
 
 
 def run_browser(tally, arguments):
     if (ROOT / "tests" / "browser").is_dir():
-        pytest_run(tally, "browser", "tests/browser", arguments, "browser")
+        pytest_run(tally, "browser", ["tests/browser"], arguments, "browser")
 
 
-GROUPS = {"unit": run_unit, "integration": run_integration, "lint": run_lint,
-          "fuzz-smoke": run_fuzz_smoke, "compose": run_compose, "browser": run_browser,
-          "long": run_long}
+def of_build(group, build):
+    return f"{group} {build}", partial(run_integration, group, build)
+
+
+# What computes, in turn; then, side by side, what waits: the sanitizer build is the slower one.
+COMPUTING = [("unit", run_unit), ("fuzz-smoke", run_fuzz_smoke)]
+WAITING = [[of_build("integration", "sanitize")],
+           [of_build("integration", "release"), ("compose", run_compose), ("browser", run_browser)],
+           [of_build("long", "sanitize")], [of_build("long", "release")]]
+
+
+def run_lane(lane, wanted, total, arguments):
+    """The wanted parts of a lane, one after another, each with its own sum at its end."""
+    for name, part in lane:
+        if name.split()[0] not in wanted:
+            continue
+        say(f"== {name}")
+        tally, begin = Tally(), time.monotonic()
+        tally.attempt(name, part, tally, arguments)
+        say(f"   {name}: {tally} in {time.monotonic() - begin:.0f} s")
+        total.add_all(tally)
 
 
 def main(arguments):
@@ -230,13 +254,15 @@ def main(arguments):
         at = arguments.index("--")
         arguments, extra = arguments[:at], arguments[at + 1:]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    tally = Tally()
-    for group in arguments:
-        say(f"== {group}")
-        before = (tally.passed, tally.failed)
-        tally.attempt(group, GROUPS[group], tally, extra)
-        say(f"   {group}: {tally.passed - before[0]} passed, {tally.failed - before[1]} failed")
-    return tally.close()
+    total = Tally()
+    if arguments != ["lint"]:
+        tests_run.set()
+    with ThreadPoolExecutor(max_workers=1 + len(WAITING)) as lanes:
+        lanes.submit(run_lane, [("lint", run_lint)], arguments, total, extra)
+        run_lane(COMPUTING, arguments, total, extra)
+        wait([lanes.submit(run_lane, lane, arguments, total, extra) for lane in WAITING])
+        tests_run.clear()
+    return total.close()
 
 
 if __name__ == "__main__":
