@@ -4,6 +4,7 @@ import zlib
 import pytest
 
 from lib.broker import PEER, Broker
+from lib.users import Protected
 
 BUILDS = ("release", "sanitize")
 
@@ -20,55 +21,89 @@ def pytest_generate_tests(metafunc):
 
 
 class SharedBrokers:
-    """One running broker for each build, thrown away when a test has hurt it."""
+    """One running broker for each build and way to make it, thrown away when a test has hurt it."""
 
     def __init__(self):
         self.brokers = {}
 
-    def get(self, build):
-        if build not in self.brokers:
-            broker = Broker(build)
+    def get(self, build, options):
+        key = (build, repr(options))
+        if key not in self.brokers:
+            broker = Broker(build, **options)
             try:
-                self.brokers[build] = broker.start()
+                self.brokers[key] = broker.start()
             except BaseException:
                 broker.dispose()
                 raise
-        return self.brokers[build]
+        return self.brokers[key]
 
-    def discard(self, build):
-        self.brokers.pop(build).dispose()
+    def discard(self, broker):
+        self.brokers = {key: one for key, one in self.brokers.items() if one is not broker}
+        broker.dispose()
 
-    def stop(self, build):
-        broker = self.brokers.pop(build)
+    def stop(self):
         try:
-            broker.stop()
+            for broker in self.brokers.values():
+                broker.stop()
         finally:
-            broker.dispose()
+            for broker in self.brokers.values():
+                broker.dispose()
 
 
 @pytest.fixture(scope="module")
 def shared_brokers():
     brokers = SharedBrokers()
     yield brokers
-    for build in list(brokers.brokers):
-        brokers.stop(build)
+    brokers.stop()
 
 
 @pytest.fixture
-def broker(build, shared_brokers):
-    """A running broker with the default configuration, shared by the tests of a file: a test uses
+def shared_broker(build, shared_brokers):
+    """Gets a running broker that the tests of a file share, made like new_broker's: a test uses
     names of its own (see `topic`) and leaves no process harmed."""
-    running = shared_brokers.get(build)
-    before = len(running.clients)
-    yield running
-    for client in running.clients[before:]:
-        client.close()
-    del running.clients[before:]
-    try:
-        running.check_healthy()
-    except AssertionError:
-        shared_brokers.discard(build)
-        raise
+    taken = []
+
+    def get(**options):
+        running = shared_brokers.get(build, options)
+        taken.append((running, len(running.clients)))
+        return running
+
+    yield get
+    for running, before in taken:
+        for client in running.clients[before:]:
+            client.close()
+        del running.clients[before:]
+        try:
+            running.check_healthy()
+        except AssertionError:
+            shared_brokers.discard(running)
+            raise
+
+
+@pytest.fixture
+def broker(shared_broker):
+    """The shared broker with the default configuration."""
+    return shared_broker()
+
+
+@pytest.fixture(scope="module")
+def shared_stacks():
+    """get(build, users, rules, ...): a protected broker for each build, which the tests of a file
+    share; each begins with a purge."""
+    stacks = {}
+
+    def get(build, *arguments):
+        if build not in stacks:
+            stacks[build] = Protected(lambda started, **options: Broker(build, **options),
+                                      *arguments)
+        return stacks[build]
+
+    yield get
+    for stack in stacks.values():
+        try:
+            stack.broker.stop()
+        finally:
+            stack.broker.dispose()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lib import mqtt_packets as mqtt
-from lib.campaign import Campaign
+from lib.campaign import OPTIONS, Campaign
 from lib.processes import wait_until
 from lib.volume import PowerVolume, SmallVolume
 
@@ -153,18 +153,9 @@ def test_a_disk_that_fails(on_volume):
     check.receive("kept", "before", retain=True)
 
 
-OPTIONS = "crash_limit 1000\nmax_queued_messages 0\nmax_queued_bytes 0\nstore_memory 1M"
-
-
 def power_cuts(on_volume, cuts, seed):
-    broker, volume = on_volume(PowerVolume, "{dir}/image", options=OPTIONS)
-    crashes = Campaign(broker, seed, victims=("power",), volume=volume)
-    try:
-        crashes.run(cuts)
-        crashes.verify(lambda: broker.connect("camp-check", mqtt.V5))
-    finally:
-        crashes.close()
-    broker.expected = {}
+    broker, volume = on_volume(PowerVolume, "{dir}/image", options=OPTIONS + "store_memory 1M")
+    Campaign.conduct(broker, cuts, seed, victims=("power",), volume=volume)
 
 
 @pytest.mark.timeout(240)

@@ -1,33 +1,43 @@
 """Keep-alive: a silent client is closed after one and a half times its interval."""
+import itertools
 import time
 
 import pytest
 
 from lib import mqtt_packets as mqtt
+from lib.together import together
 
 
-def test_silent_client_is_closed(broker, topic, version, over):
+EVERY_WAY = list(itertools.product((mqtt.V31, mqtt.V311, mqtt.V5), ("tcp", "ws")))
+
+
+def test_silent_client_is_closed(broker, topic):
     """[MQTT-3.1.2-22]"""
-    client = broker.client(topic, version, over)
-    client.connect(keep_alive=2)
-    started = time.monotonic()
-    client.expect_closed(timeout=15, reason=0x8d)
-    assert 2.5 <= time.monotonic() - started
+    def one(version, over):
+        client = broker.client(f"{topic}-{version}-{over}", version, over)
+        client.connect(keep_alive=2)
+        started = time.monotonic()
+        client.expect_closed(timeout=15, reason=0x8d)
+        assert 2.5 <= time.monotonic() - started
+
+    together(one, EVERY_WAY)
 
 
-@pytest.mark.parametrize("what", ["ping", "publish", "subscribe"])
-def test_any_packet_counts(broker, topic, what):
-    client = broker.connect(topic, keep_alive=2)
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
-        time.sleep(0.5)
-        if what == "ping":
-            client.ping()
-        elif what == "publish":
-            client.send_publish(topic, "x")
-        else:
-            client.subscribe(f"{topic}/x")
-    client.ping()
+def test_any_packet_counts(broker, topic):
+    def one(what):
+        client = broker.connect(f"{topic}-{what}", keep_alive=2)
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            time.sleep(0.5)
+            if what == "ping":
+                client.ping()
+            elif what == "publish":
+                client.send_publish(topic, "x")
+            else:
+                client.subscribe(f"{topic}/x")
+        client.ping()
+
+    together(one, [("ping",), ("publish",), ("subscribe",)])
 
 
 def test_what_the_broker_sends_does_not_count(broker, topic):
@@ -63,11 +73,13 @@ def test_part_of_a_packet_does_not_count(broker, topic):
     assert 2.5 <= time.monotonic() - started <= 15
 
 
-def test_zero_turns_it_off(broker, topic, version):
+def test_zero_turns_it_off(broker, topic):
     """A keep-alive of 0 is silence for as long as the broker's own limit allows."""
-    client = broker.connect(topic, version, keep_alive=0)
+    clients = [broker.connect(f"{topic}-{version}-{over}", version, over, keep_alive=0)
+               for version, over in EVERY_WAY]
     time.sleep(3)
-    client.ping()
+    for client in clients:
+        client.ping()
 
 
 @pytest.mark.parametrize("value", [1, 2, 60, 65535, 0])

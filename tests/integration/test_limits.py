@@ -12,7 +12,7 @@ import pytest
 
 from lib import mqtt_packets as mqtt
 from lib import processes
-from lib.broker import ROOT, Broker
+from lib.broker import ROOT
 from lib.load import LoadClient
 from lib.users import PROTECTED_CONFIG, Protected, entry
 
@@ -20,29 +20,11 @@ USERS = ("ann", "bob")
 RULES = "pattern readwrite %u/#\n"
 
 
-@pytest.fixture(scope="module")
-def shared():
-    stacks = {}
-
-    def get(build):
-        if build not in stacks:
-            stacks[build] = Protected(lambda started, **options: Broker(build, **options), USERS,
-                                      RULES)
-        return stacks[build]
-
-    yield get
-    for stack in stacks.values():
-        try:
-            stack.broker.stop()
-        finally:
-            stack.broker.dispose()
-
-
 @pytest.fixture
-def limited(build, shared):
+def limited(build, shared_stacks):
     """Makes a limit of ann's the only one there is; returns the broker and a function that expects
     that it was hit since."""
-    stack = shared(build)
+    stack = shared_stacks(build, USERS, RULES)
 
     def make(name, value):
         stack.purge(USERS, RULES + f"user ann\nlimit {name} {value}\n")

@@ -5,9 +5,8 @@ import time
 import pytest
 
 from lib import mqtt_packets as mqtt
-from lib.broker import Broker
 from lib.processes import wait_until
-from lib.users import Protected, passwords
+from lib.users import passwords
 
 USERS = ("ann", "bob", "carl")
 # ann writes to shared/#, bob reads it; carl does both and is left alone.
@@ -25,29 +24,10 @@ WITHOUT = {"writer": RULES.replace("user ann\ntopic readwrite shared/#\n", ""),
 KEEP = {"session_expiry_interval": 600}
 
 
-@pytest.fixture(scope="module")
-def shared():
-    """One running broker for each build."""
-    stacks = {}
-
-    def get(build):
-        if build not in stacks:
-            stacks[build] = Protected(lambda started, **options: Broker(build, **options), USERS,
-                                      RULES, "wildcard_policy filter\nauth_failure_delay 500ms")
-        return stacks[build]
-
-    yield get
-    for stack in stacks.values():
-        try:
-            stack.broker.stop()
-        finally:
-            stack.broker.dispose()
-
-
 @pytest.fixture
-def stack(build, shared):
+def stack(build, shared_stacks):
     """A broker with these users and rules, and nothing else in it."""
-    made = shared(build)
+    made = shared_stacks(build, USERS, RULES, "wildcard_policy filter\nauth_failure_delay 500ms")
     made.purge(USERS, RULES)
     return made
 

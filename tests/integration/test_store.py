@@ -172,7 +172,8 @@ def test_the_key_may_change(new_broker):
 
 
 def test_a_rotation_goes_on_after_a_crash(new_broker):
-    broker = new_broker(options="crash_limit 100")
+    # All records are to reach one client, however slowly it reads.
+    broker = new_broker(options="crash_limit 100\nclient_buffer 64M")
     broker.allowed_alarms = []
     with broker.connect("keeper", mqtt.V311) as client:
         ids = [client.send_publish(f"kept/{number}", os.urandom(2000), qos=1, retain=True)
@@ -363,7 +364,8 @@ def test_a_damaged_backup_restores_nothing(new_broker):
     shutil.copy(first.folder / "bulkhead.key", second.folder / "bulkhead.key")
     second.start()
     whole = file.read_bytes()
-    for data, why in ((whole[:-5], "cut off"), (whole[:-30], "cut off"), (whole[:700] + b"\0" + whole[701:], "damaged"),
+    flipped = whole[:700] + bytes([whole[700] ^ 1]) + whole[701:]
+    for data, why in ((whole[:-5], "cut off"), (whole[:-30], "cut off"), (flipped, "damaged"),
                       (b"x" * 500, "no backup file")):
         file.write_bytes(data)
         done = ctl(second, "restore", file, check=False)

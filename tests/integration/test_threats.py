@@ -10,7 +10,6 @@ import pytest
 
 from lib import mqtt_packets as mqtt
 from lib import processes
-from lib.broker import free_port
 from lib.transport import BINARY, Stream, StreamClosed, WebSocket
 
 PROTECTED = """\
@@ -22,12 +21,6 @@ listener {tcp} 127.0.0.1
 MIB = 1 << 20
 
 
-def broker_with_acl(new_broker, acl):
-    broker = new_broker(started=False, config=PROTECTED)
-    (broker.folder / "acl").write_text(acl)
-    return broker.start()
-
-
 def total_resident(broker):
     return sum(processes.resident_bytes(pid) for pid in [broker.process.pid, *broker.children()])
 
@@ -36,9 +29,9 @@ def total_resident(broker):
 
 @pytest.mark.parametrize("name", ["#", "+", "a/#", "/", "a/b", "a/", "+/+", "\u0001", "a\u007fb",
                                   "a\nb", ""], ids=repr)
-def test_user_name_cannot_widen_a_pattern(new_broker, version, name):
+def test_user_name_cannot_widen_a_pattern(shared_broker, version, name):
     """%u is one level, whatever the name: names with wildcards or slashes are refused."""
-    broker = broker_with_acl(new_broker, "pattern readwrite %u/#\n")
+    broker = shared_broker(config=PROTECTED, files={"acl": "pattern readwrite %u/#\n"})
     owner = broker.connect("owner", username="owner")
     client = broker.client("c", version)
     client.send(mqtt.connect("c", version, username=name))
@@ -58,8 +51,9 @@ def test_user_name_cannot_widen_a_pattern(new_broker, version, name):
 
 
 @pytest.mark.parametrize("name", ["#", "+", "owner", "+/x", "a/../owner"])
-def test_client_id_cannot_widen_a_pattern(new_broker, version, name):
-    broker = broker_with_acl(new_broker, "pattern readwrite c/%c/#\nuser owner\ntopic readwrite #\n")
+def test_client_id_cannot_widen_a_pattern(shared_broker, version, name):
+    broker = shared_broker(config=PROTECTED, files={
+        "acl": "pattern readwrite c/%c/#\nuser owner\ntopic readwrite #\n"})
     owner = broker.connect("o", username="owner")
     client = broker.client(name, version)
     client.send(mqtt.connect(name, version))
@@ -251,6 +245,7 @@ def test_disconnects_in_every_state(new_broker, topic, build):
     source = random.Random(11)
     publisher = broker.connect("p")
     rounds = 150 if build == "sanitize" else 400
+    replaced = 0
     for number in range(rounds):
         version = source.choice((3, 4, 5))
         name = f"c{source.randrange(4)}"
@@ -268,7 +263,11 @@ def test_disconnects_in_every_state(new_broker, topic, build):
                     + mqtt.subscribe(1, [(f"{topic}/#", 2), (f"$share/g/{topic}/s", 1)],
                                      version=version))
         if source.random() < 0.8:
-            client.next_or_fail("CONNACK")
+            try:
+                assert client.next_packet().kind == mqtt.CONNACK
+            except StreamClosed:  # an earlier one of its name, unanswered yet, was handled after it
+                replaced += 1
+                continue
         for qos in range(source.randrange(4)):
             publisher.send_publish(f"{topic}/{qos}", "y" * source.choice((1, 3000)))
             client.send(mqtt.publish(f"{topic}/s", "z", qos=qos % 3, packet_id=qos + 1 if qos % 3
@@ -286,6 +285,7 @@ def test_disconnects_in_every_state(new_broker, topic, build):
         if number % 50 == 0:
             publisher.barrier()
     publisher.barrier()
+    assert replaced < rounds // 20
 
 
 # -- assertion: CVE-2018-12543
@@ -450,11 +450,12 @@ def test_edges_of_directives(new_broker, topic, value):
              "max_packet_size", "message_size_limit", "max_keepalive", "max_topic_alias",
              "receive_maximum", "sys_interval", "max_subscriptions", "client_buffer"]
     taken = []
-    for name in names:
-        broker = new_broker(started=False, config=f"{name} {value}\nlistener {free_port()} "
-                                                  "127.0.0.1\nallow_anonymous true\n")
-        broker.arguments = ["-t"]
+    tried = {name: new_broker(started=False, arguments=["-t"], config=f"{name} {value}\n"
+                              "listener {tcp} 127.0.0.1\nallow_anonymous true\n")
+             for name in names}
+    for broker in tried.values():
         broker.launch()
+    for name, broker in tried.items():
         code = broker.wait_for_exit()
         assert code in (0, 3), (name, broker.log())
         if code == 0:

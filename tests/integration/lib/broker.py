@@ -85,11 +85,11 @@ free_port = Ports().free
 
 class Broker:
     """One broker with a folder of its own. `config` is a template with {dir}, {tcp}, {ws},
-    {options} and {listener_options}. `user` is a numeric user id to run as; `namespace` a
-    NetworkNamespace to run in."""
+    {options} and {listener_options}; `files` are others of its folder, {name: text}. `user` is a
+    numeric user id to run as; `namespace` a NetworkNamespace to run in."""
 
     def __init__(self, build, config=DEFAULT_CONFIG, options="", listener_options="", arguments=(),
-                 user=None, bin_folder=None, environment=None, namespace=None):
+                 user=None, bin_folder=None, environment=None, namespace=None, files=None):
         self.build = build
         self.user = user
         self.bin = Path(bin_folder) if bin_folder else None
@@ -108,6 +108,8 @@ class Broker:
         self.allowed_alarms = []
         (self.folder / "data").mkdir(mode=0o700)
         self.write_config(options, listener_options)
+        for name, text in (files or {}).items():
+            (self.folder / name).write_text(text)
         if not PEER and "key_file" in self.config:
             self.make_key()
         if user is not None:

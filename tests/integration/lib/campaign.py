@@ -38,6 +38,8 @@ class Inbox:
         self.received[topic].append(number)
 
 
+# Deaths come faster here than a sane broker's ever would; and a queue that is full drops messages.
+OPTIONS = "crash_limit 1000\nmax_queued_messages 0\nmax_queued_bytes 0\n"
 VICTIMS = ("persistd", "router", "worker", "authd", "all")  # and "power", with a volume
 
 
@@ -64,6 +66,17 @@ class Campaign:
 
     def _client(self, name, version, **options):
         return DurableClient(self.broker.ports["tcp"], name, version, **options)
+
+    @classmethod
+    def conduct(cls, broker, kills, seed, **options):
+        """All of it: the kills, and that nothing was lost by them. The broker has OPTIONS."""
+        campaign = cls(broker, seed, **options)
+        try:
+            campaign.run(kills)
+            campaign.verify(lambda: broker.connect("camp-check", mqtt.V5))
+        finally:
+            campaign.close()
+        broker.expected = {}
 
     def run(self, kills):
         for client in [*self.subscribers, *self.publishers]:
