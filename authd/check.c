@@ -110,7 +110,7 @@ static void audit_failure(struct authd *authd, struct slice user, const char *ad
     char *text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
 
     if (text != NULL && strlen(text) <= CONTROL_ARGUMENT_MAX)
-        child_audit(&authd->child, text);
+        child_audit(&authd->child, slice_text(text));
     free(text);
     json_decref(event);
 }
@@ -132,7 +132,7 @@ static void tell_deferred(void *context, uint32_t count)
     char event[96];
 
     snprintf(event, sizeof(event), "{\"event\":\"logins_deferred\",\"count\":%u}", count);
-    child_audit(&authd->child, event);
+    child_audit(&authd->child, slice_text(event));
 }
 
 /* There is no room for one more check: the client is to try again later. */

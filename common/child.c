@@ -230,11 +230,11 @@ void child_stop(struct child *child)
     ev_break(child->loop, EVBREAK_ALL);
 }
 
-bool child_audit(struct child *child, const char *json)
+bool child_audit(struct child *child, struct slice events)
 {
-    struct cm_audit audit = {.event = slice_text(json)};
+    struct cm_audit audit = {.events = events};
 
-    VERIFY(audit.event.len <= CONTROL_ARGUMENT_MAX);
+    VERIFY(audit.events.len <= CONTROL_ARGUMENT_MAX);
     return control_send_message(&child->control, cm_audit, &audit, -1);
 }
 

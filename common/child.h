@@ -70,9 +70,10 @@ void child_run(struct child *child);
 /* Leaves child_run() after this turn. */
 void child_stop(struct child *child);
 
-/* An audit event: a JSON object as text, without time, process and chain, which are added.
- * False: the master does not keep up, and the event is lost. */
-bool child_audit(struct child *child, const char *json);
+/* Audit events, each a line of at most CONTROL_ARGUMENT_MAX bytes in all: a JSON object as text,
+ * without time, process and chain, which are added. False: the master does not keep up, and they
+ * are lost. */
+bool child_audit(struct child *child, struct slice events);
 
 /* Has a peer replaced that sent what no honest one does: for the end of its channel, if `broken`
  * says so. */

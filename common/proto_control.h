@@ -176,12 +176,12 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define FIELDS_mc_log_record(F)                                                                    \
     F(u8, level, LEVEL_DEBUG)                                                                      \
     F(blob, text, TEXT_MAX)
-/* persistd: one audit event of a process, a JSON object without time and chain. Which process it
- * was is said by the channel that the event came on. */
+/* persistd: audit events of a process, each a line: a JSON object without time and chain. Which
+ * process it was is said by the channel that they came on. */
 #define FIELDS_mc_audit(F)                                                                         \
     F(u8, role, ROLE_COUNT - 1)                                                                    \
     F(u32, pid, UINT32_MAX)                                                                        \
-    F(blob, event, CONTROL_ARGUMENT_MAX)
+    F(blob, events, CONTROL_ARGUMENT_MAX)
 
 #define CONTROL_ARGUMENT_MAX 32768u
 
@@ -212,7 +212,8 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 #define FIELDS_cm_log(F)                                                                           \
     F(u8, level, LEVEL_DEBUG)                                                                      \
     F(blob, text, TEXT_MAX)
-#define FIELDS_cm_audit(F) F(blob, event, CONTROL_ARGUMENT_MAX)
+/* Audit events, each a line, in the order in which they happened. */
+#define FIELDS_cm_audit(F) F(blob, events, CONTROL_ARGUMENT_MAX)
 /* persistd: a record of the audit log as it was written, for standard error or syslog. */
 #define FIELDS_cm_audit_line(F) F(blob, line, CONTROL_ARGUMENT_MAX)
 /* persistd: audit events cannot be written, or can again. */

@@ -30,16 +30,16 @@ static bool persistd_takes(struct master *m)
            process_is_open(master_process(m, ROLE_PERSISTD));
 }
 
-static void pass_on(struct master *m, enum role role, pid_t pid, struct slice event)
+static void pass_on(struct master *m, enum role role, pid_t pid, struct slice events)
 {
-    struct mc_audit message = {.role = (uint8_t)role, .pid = (uint32_t)pid, .event = event};
+    struct mc_audit message = {.role = (uint8_t)role, .pid = (uint32_t)pid, .events = events};
 
     if (!m->config->audit)
         return;
     if (persistd_takes(m)) {
         process_send(master_process(m, ROLE_PERSISTD), mc_audit, &message, -1);
-    } else if (buf_len(&waiting.frames) + event.len > WAITING_BYTES_MAX) {
-        waiting.lost++;
+    } else if (buf_len(&waiting.frames) + events.len > WAITING_BYTES_MAX) {
+        waiting.lost += slice_lines(events);
     } else {
         mc_audit_encode(&waiting.frames, &message);
     }
@@ -53,7 +53,20 @@ static double allowed_rate(enum role role, double *burst)
     return role == ROLE_WORKER ? 20 : 5000;
 }
 
-void audit_forward(struct process *p, struct slice event)
+/* Takes as many events as the process may still tell of from the front; the others are counted. */
+static struct slice take_allowed(struct process *p, struct slice events)
+{
+    struct slice rest = events;
+
+    while (rest.len > 0 && p->audit_tokens >= 1) {
+        slice_take_line(&rest);
+        p->audit_tokens -= 1;
+    }
+    p->audit_suppressed += slice_lines(rest);
+    return slice_of(events.data, events.len - rest.len);
+}
+
+void audit_forward(struct process *p, struct slice events)
 {
     ev_tstamp now = ev_now(p->master->loop);
     double burst;
@@ -62,18 +75,15 @@ void audit_forward(struct process *p, struct slice event)
     if (p->audit_tokens > burst)
         p->audit_tokens = burst;
     p->audit_at = now;
-    if (p->audit_tokens < 1) {
-        p->audit_suppressed++;
-        return;
-    }
-    p->audit_tokens -= 1;
-    if (p->audit_suppressed > 0) {
+    if (p->audit_tokens >= 1 && p->audit_suppressed > 0) {
         unsigned long count = p->audit_suppressed;
         p->audit_suppressed = 0;
         audit_event(p->master, "events_suppressed", "\"of\":\"%s\",\"of_pid\":%d,\"count\":%lu",
                     role_name(p->role), p->pid, count);
     }
-    pass_on(p->master, p->role, p->pid, event);
+    events = take_allowed(p, events);
+    if (events.len > 0)
+        pass_on(p->master, p->role, p->pid, events);
 }
 
 void audit_event(struct master *m, const char *name, const char *members, ...)

@@ -5,8 +5,9 @@
 #include "common/log.h"
 #include "master/master.h"
 
-/* An event of a child: a JSON object as text. A flood of them is counted, not passed on. */
-void audit_forward(struct process *p, struct slice event);
+/* Events of a child, each a line: a JSON object as text. A flood of them is counted, not passed on.
+ */
+void audit_forward(struct process *p, struct slice events);
 
 /* An event of the master: its name, and the other members of the object as JSON text. */
 void audit_event(struct master *m, const char *name, const char *members, ...) PRINTF_LIKE(3, 4);

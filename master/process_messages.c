@@ -61,7 +61,7 @@ static bool on_cm_pong(struct process *p, const struct cm_pong *m)
 
 static bool on_cm_audit(struct process *p, const struct cm_audit *m)
 {
-    audit_forward(p, m->event);
+    audit_forward(p, m->events);
     return true;
 }
 

@@ -15,6 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+enum {
+    TIME_SIZE = 40,
+    STAMP_SIZE = 128, /* of time and sequence as members */
+    MEMBER_LEAST = sizeof("{\"a\":1}") - 1,
+    LINES_KEPT = 128 * 1024, /* of the buffer, for the next ones */
+};
+
 #define AUDIT_HEAD     AUDIT_DIRECTORY "/head"
 #define AUDIT_NEW_HEAD AUDIT_DIRECTORY "/head.new"
 
@@ -72,31 +79,34 @@ static bool head_load(const struct audit_log *log, struct audit_head *head)
     return sodium_memcmp(tag, head->tag, sizeof(tag)) == 0;
 }
 
-static bool write_line(struct audit_log *log, const char *line, size_t len)
+/* Puts the lines at the end of the file: all of them, or what there was room for is taken back. */
+static bool write_lines(struct audit_log *log)
 {
-    ssize_t written = write(log->fd, line, len);
+    size_t len = buf_len(&log->lines);
+    ssize_t written = write(log->fd, buf_head(&log->lines), len);
 
     if (written == (ssize_t)len) {
-        crypto_generichash_update(&log->digest, (const uint8_t *)line, len);
+        crypto_generichash_update(&log->digest, buf_head(&log->lines), len);
         log->bytes += len;
         return true;
     }
     if (written > 0 && ftruncate(log->fd, (off_t)log->bytes) != 0)
-        log_error("the audit log has half a record at its end: %s", strerror(errno));
+        log_error("the audit log has records at its end that do not count: %s", strerror(errno));
     if (written > 0)
         errno = ENOSPC; /* the rest had no room */
     return false;
 }
 
-void audit_time(char text[static AUDIT_TIME_SIZE])
+/* UTC, with milliseconds. */
+static void time_text(char text[static TIME_SIZE])
 {
     struct timespec now;
     struct tm utc;
 
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    size_t len = strftime(text, AUDIT_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + len, AUDIT_TIME_SIZE - len, ".%03ldZ", now.tv_nsec / 1000000);
+    size_t len = strftime(text, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + len, TIME_SIZE - len, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
 size_t audit_dump(const json_t *record, char *line, size_t size)
@@ -123,42 +133,88 @@ size_t audit_dump(const json_t *record, char *line, size_t size)
     return grown;
 }
 
-/* Adds sequence, time and chain to the object and writes it. */
-static bool append(struct audit_log *log, json_t *record)
+/* Adds time, sequence and chain to the event, and it to the lines. */
+static bool add_line(struct audit_log *log, struct slice event, const char *when, uint64_t sequence,
+                     uint8_t chain[AUDIT_CHAIN_SIZE])
 {
-    char line[AUDIT_LINE_MAX];
-    char when[AUDIT_TIME_SIZE];
-    uint8_t chain[AUDIT_CHAIN_SIZE];
+    char *line = (char *)buf_reserve(&log->lines, AUDIT_LINE_MAX);
 
-    audit_time(when);
-    json_object_set_new(record, "time", json_string(when));
-    json_object_set_new(record, "sequence", json_integer((json_int_t)log->sequence + 1));
-    size_t body = audit_dump(record, line, sizeof(line) - AUDIT_TAIL_LEN);
-    if (body < 2)
+    if (event.len < MEMBER_LEAST || event.len > AUDIT_LINE_MAX - AUDIT_TAIL_LEN - STAMP_SIZE)
         return false;
-    body--; /* the closing brace comes after the chain */
-    memcpy(chain, log->chain, sizeof(chain));
+    size_t body = event.len - 1; /* the closing brace comes after the chain */
+    memcpy(line, event.data, body);
+    body += (size_t)snprintf(line + body, STAMP_SIZE, ",\"time\":\"%s\",\"sequence\":%" PRIu64,
+                             when, sequence);
     audit_chain_next(log->chain_key, chain, slice_of(line, body));
     char *at = line + body;
     memcpy(at, AUDIT_CHAIN_INTRO, AUDIT_CHAIN_INTRO_LEN);
     at += AUDIT_CHAIN_INTRO_LEN;
-    sodium_bin2hex(at, 2 * sizeof(chain) + 1, chain, sizeof(chain));
-    at += 2 * sizeof(chain);
+    sodium_bin2hex(at, 2 * AUDIT_CHAIN_SIZE + 1, chain, AUDIT_CHAIN_SIZE);
+    at += 2 * sizeof(log->chain);
     memcpy(at, AUDIT_CHAIN_OUTRO, sizeof(AUDIT_CHAIN_OUTRO) - 1);
-    if (!write_line(log, line, body + AUDIT_TAIL_LEN))
-        return false;
-    log->sequence++;
-    memcpy(log->chain, chain, sizeof(chain));
-    if (log->written != NULL)
-        log->written(log->context, slice_of(line, body + AUDIT_TAIL_LEN - 1));
+    buf_commit(&log->lines, body + AUDIT_TAIL_LEN);
     return true;
+}
+
+size_t audit_unchained(struct slice event, char *line, size_t size)
+{
+    char when[TIME_SIZE];
+
+    if (event.len < MEMBER_LEAST || event.len + STAMP_SIZE > size)
+        return 0;
+    time_text(when);
+    memcpy(line, event.data, event.len - 1);
+    return event.len - 1 +
+           (size_t)snprintf(line + event.len - 1, STAMP_SIZE, ",\"time\":\"%s\"}", when);
+}
+
+static void tell_written(const struct audit_log *log, struct slice lines)
+{
+    while (log->written != NULL && lines.len > 0)
+        log->written(log->context, slice_take_line(&lines));
+}
+
+/* Whether the file is full, when that many bytes more are in it. */
+static bool is_full(const struct audit_log *log, size_t more)
+{
+    return log->max_bytes > 0 && log->bytes + more >= log->max_bytes;
+}
+
+/* Writes events, at least one, until the file is full, and takes them from the front of *events.
+ * False when it cannot be written. The chain moves on only over what is in the file. */
+static bool append(struct audit_log *log, struct slice *events)
+{
+    struct slice rest = *events;
+    char when[TIME_SIZE];
+    uint8_t chain[AUDIT_CHAIN_SIZE];
+    uint64_t sequence = log->sequence;
+
+    time_text(when);
+    memcpy(chain, log->chain, sizeof(chain));
+    bool good = true;
+    do
+        good = add_line(log, slice_take_line(&rest), when, ++sequence, chain);
+    while (good && rest.len > 0 && !is_full(log, buf_len(&log->lines)));
+    good = good && write_lines(log);
+    if (good) {
+        *events = rest;
+        log->sequence = sequence;
+        memcpy(log->chain, chain, sizeof(chain));
+        tell_written(log, slice_of(buf_head(&log->lines), buf_len(&log->lines)));
+    }
+    buf_consume(&log->lines, buf_len(&log->lines));
+    buf_shrink(&log->lines, LINES_KEPT);
+    return good;
 }
 
 static bool append_new(struct audit_log *log, json_t *record)
 {
-    bool good = record != NULL && append(log, record);
+    char text[AUDIT_RECORD_MAX];
+    struct slice event =
+        slice_of(text, record == NULL ? 0 : audit_dump(record, text, sizeof(text)));
+
     json_decref(record);
-    return good;
+    return append(log, &event);
 }
 
 /* The first record of a file: what a reader needs to check the rest. */
@@ -320,15 +376,14 @@ static bool rotate(struct audit_log *log)
 }
 
 /* The log could be written again after it had failed. */
-static bool recovered(struct audit_log *log)
+static void recovered(struct audit_log *log)
 {
-    uint64_t lost = log->lost;
-
+    if (log->lost > 0 && !append_new(log, json_pack("{s:s, s:I}", "event", "audit_records_lost",
+                                                    "count", (json_int_t)log->lost)))
+        return;
+    log_notice("the audit log can be written again; %" PRIu64 " records were lost", log->lost);
     log->failing = false;
     log->lost = 0;
-    log_notice("the audit log can be written again; %" PRIu64 " records were lost", lost);
-    return lost == 0 || append_new(log, json_pack("{s:s, s:I}", "event", "audit_records_lost",
-                                                  "count", (json_int_t)lost));
 }
 
 json_t *audit_parse(struct slice event)
@@ -342,29 +397,35 @@ json_t *audit_parse(struct slice event)
     return record;
 }
 
-bool audit_write(struct audit_log *log, struct slice event)
-{
-    return audit_write_record(log, audit_parse(event));
-}
-
-bool audit_write_record(struct audit_log *log, json_t *record)
+/* Opens the file, or begins a new one, when that is due. */
+static bool make_ready(struct audit_log *log)
 {
     bool ready = log->fd >= 0 || (open_file(log) && resume(log));
-    if (ready && log->max_bytes > 0 && log->bytes >= log->max_bytes)
-        ready = rotate(log);
-    if (append_new(log, ready ? record : NULL))
-        return !log->failing || recovered(log);
-    if (!ready)
-        json_decref(record);
-    log->lost++;
-    return failed(log);
+
+    return ready && is_full(log, 0) ? rotate(log) : ready;
 }
 
-bool audit_fits(const json_t *record)
+struct slice audit_write_lines(struct audit_log *log, struct slice events)
 {
-    char line[AUDIT_RECORD_MAX];
+    while (events.len > 0 && make_ready(log) && append(log, &events))
+        continue;
+    if (events.len > 0) {
+        log->lost += slice_lines(events);
+        failed(log);
+    } else if (log->failing) {
+        recovered(log);
+    }
+    return events;
+}
 
-    return audit_dump(record, line, sizeof(line)) > 0;
+bool audit_write(struct audit_log *log, struct slice event)
+{
+    char text[AUDIT_RECORD_MAX];
+    json_t *record = audit_parse(event);
+    size_t len = record != NULL ? audit_dump(record, text, sizeof(text)) : 0;
+
+    json_decref(record);
+    return len > 0 && audit_write_lines(log, slice_of(text, len)).len == 0;
 }
 
 void audit_close(struct audit_log *log)
@@ -374,6 +435,7 @@ void audit_close(struct audit_log *log)
         close(log->fd);
         log->fd = -1;
     }
+    buf_free(&log->lines);
     sodium_free(log->secret_key);
     log->secret_key = NULL;
 }

@@ -8,6 +8,8 @@
 
 #include "persistd/keyring.h"
 
+#include "common/buf.h"
+
 #include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -18,7 +20,6 @@
 enum {
     AUDIT_CHAIN_SIZE = 32,
     AUDIT_DIGEST_SIZE = 32,
-    AUDIT_TIME_SIZE = 40,
     AUDIT_RECORD_MAX = 24 * 1024, /* bytes of a record before time, sequence and chain */
 };
 
@@ -36,6 +37,7 @@ struct audit_log {
     uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
     uint8_t *secret_key;             /* guarded */
     crypto_generichash_state digest; /* of the file's bytes so far */
+    struct buf lines;                /* on their way into the file */
     /* Gets every record as it was written, without the line's end. May be NULL. */
     void (*written)(void *context, struct slice line);
     void *context;
@@ -50,8 +52,14 @@ bool audit_open(struct audit_log *log, const struct keyring *keyring, uint64_t m
  * it could not be written; `failing` is then set until one could. */
 bool audit_write(struct audit_log *log, struct slice event);
 
-/* The same for an object, which it takes over; NULL fails. */
-bool audit_write_record(struct audit_log *log, json_t *record);
+/* Adds many records, in their order and with one write for each file that they go into: events as
+ * audit_dump() writes them, each a line. Returns those that could not be written, the last ones.
+ * Those of one write are written all or not at all. */
+struct slice audit_write_lines(struct audit_log *log, struct slice events);
+
+/* The record of an event in a place without a log: with its time only. Returns its length, 0: it
+ * does not fit. */
+size_t audit_unchained(struct slice event, char *line, size_t size);
 
 /* The text as an object; one that says so when it is none. The caller releases it. */
 json_t *audit_parse(struct slice event);
@@ -59,12 +67,6 @@ json_t *audit_parse(struct slice event);
 /* Writes an object as one line of printable ASCII, without an end; returns its length, 0: it does
  * not fit. */
 size_t audit_dump(const json_t *record, char *line, size_t size);
-
-/* Whether a record is short enough to be written, and copied to the master. */
-bool audit_fits(const json_t *record);
-
-/* The time as records have it: UTC, with milliseconds. */
-void audit_time(char text[static AUDIT_TIME_SIZE]);
 
 /* Signs what was written since the last signature and puts all of it on disk. */
 bool audit_sign(struct audit_log *log);

@@ -13,12 +13,23 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SIGN_EVERY_S = 10, RETRY_EVERY_S = 1 };
+enum {
+    SIGN_EVERY_S = 10,
+    RETRY_EVERY_S = 1,
+    SENDER_SIZE = 64, /* of process and pid as members */
+    TAKEN_KEPT = 128 * 1024,
+};
+
+#define UNREADABLE "{\"event\":\"unreadable_event\"}"
+
+/* Members that are not the event's to give. */
+static const char *const added[] = {"process", "pid", "time", "sequence"};
 
 static struct {
     char events[TEXT_MAX + 2]; /* each between line ends; empty: all */
     bool copy;
-    bool announced; /* the master knows that the log fails */
+    bool announced;   /* the master knows that the log fails */
+    struct buf taken; /* events of a message, as they are kept */
     ev_timer sign;
     ev_timer retry;
 } state;
@@ -44,11 +55,9 @@ static const struct {
 } kinds[] = {AUDIT_KINDS(KIND)};
 
 /* Whether a process of that role may have this written. */
-static bool is_credible(const json_t *record, enum role role)
+static bool is_credible(const json_t *record, const char *event, enum role role)
 {
-    const char *event = json_string_value(json_object_get(record, "event"));
-
-    if (event == NULL || json_object_get(record, "chain") != NULL || !audit_fits(record))
+    if (event == NULL || json_object_get(record, "chain") != NULL)
         return false;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (strcmp(kinds[i].event, event) == 0)
@@ -58,12 +67,11 @@ static bool is_credible(const json_t *record, enum role role)
 }
 
 /* The log's own records are always kept: they belong to the chain. */
-static bool is_wanted(const json_t *record)
+static bool is_wanted(const char *event)
 {
-    const char *event = json_string_value(json_object_get(record, "event"));
     char line[128];
 
-    if (state.events[0] == '\0' || event == NULL || strlen(event) > sizeof(line) - 3)
+    if (state.events[0] == '\0' || strlen(event) > sizeof(line) - 3)
         return true;
     snprintf(line, sizeof(line), "\n%s\n", event);
     return strstr(state.events, line) != NULL;
@@ -80,16 +88,21 @@ static void send_copy(void *context, struct slice line)
 
 /* Without a store, or while the log cannot be written, there is nothing to chain to: a copy is all.
  */
-static void copy_unchained(struct persistd *p, json_t *record)
+static void copy_unchained(struct persistd *p, struct slice events)
 {
     char line[AUDIT_RECORD_MAX + 1024];
-    char when[AUDIT_TIME_SIZE];
 
-    audit_time(when);
-    json_object_set_new(record, "time", json_string(when));
-    json_object_del(record, "sequence");
-    send_copy(p, slice_of(line, audit_dump(record, line, sizeof(line))));
-    json_decref(record);
+    while (events.len > 0)
+        send_copy(p, slice_of(line, audit_unchained(slice_take_line(&events), line, sizeof(line))));
+}
+
+static void copy_failing(struct persistd *p)
+{
+    char event[128];
+
+    snprintf(event, sizeof(event),
+             "{\"event\":\"audit_failing\",\"process\":\"persistd\",\"pid\":%d}", (int)getpid());
+    copy_unchained(p, slice_text(event));
 }
 
 static void announce(struct persistd *p)
@@ -100,8 +113,7 @@ static void announce(struct persistd *p)
         return;
     state.announced = p->audit.failing;
     if (p->audit.failing)
-        copy_unchained(p, json_pack("{s:s, s:s, s:i}", "event", "audit_failing", "process",
-                                    "persistd", "pid", (int)getpid()));
+        copy_failing(p);
     control_send_message(&p->child.control, cm_audit_state, &message, -1);
     if (p->audit.failing) {
         ev_timer_start(p->child.loop, &state.retry);
@@ -110,32 +122,49 @@ static void announce(struct persistd *p)
     }
 }
 
+/* Adds the event as it is kept to the others, if it is asked for. */
+static void take_one(struct buf *events, const struct mc_audit *m, struct slice event)
+{
+    char *line = (char *)buf_reserve(events, AUDIT_RECORD_MAX + SENDER_SIZE);
+    json_t *record = audit_parse(event);
+    const char *name = json_string_value(json_object_get(record, "event"));
+    size_t len = 0;
+
+    if (is_credible(record, name, m->role)) {
+        /* whatever the event says about itself: the channel that it came on decides */
+        for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
+            json_object_del(record, added[i]);
+        len = audit_dump(record, line, AUDIT_RECORD_MAX);
+    }
+    if (len == 0) {
+        len = sizeof(UNREADABLE) - 1;
+        memcpy(line, UNREADABLE, len);
+        name = "unreadable_event";
+    }
+    if (is_wanted(name)) {
+        len += (size_t)snprintf(line + len - 1, SENDER_SIZE, ",\"process\":\"%s\",\"pid\":%u}\n",
+                                role_name(m->role), m->pid) -
+               1;
+        buf_commit(events, len);
+    }
+    json_decref(record);
+}
+
 void audit_events_take(struct persistd *p, const struct mc_audit *m)
 {
+    struct slice rest = m->events;
+
     if (!p->auditing && !state.copy)
         return;
-    json_t *record = audit_parse(m->event);
-    if (record != NULL && !is_credible(record, m->role)) {
-        json_decref(record);
-        record = json_pack("{s:s}", "event", "unreadable_event");
-    }
-    if (record == NULL || !is_wanted(record)) {
-        json_decref(record);
-        return;
-    }
-    /* whatever the event says about itself: the channel that it came on decides */
-    json_object_set_new(record, "process", json_string(role_name(m->role)));
-    json_object_set_new(record, "pid", json_integer(m->pid));
-    if (p->auditing) {
-        json_t *copy = json_incref(record);
-        if (!audit_write_record(&p->audit, record))
-            copy_unchained(p, copy); /* the other destinations need not miss it */
-        else
-            json_decref(copy);
+    while (rest.len > 0)
+        take_one(&state.taken, m, slice_take_line(&rest));
+    struct slice taken = slice_of(buf_head(&state.taken), buf_len(&state.taken));
+    /* the other destinations need not miss what cannot be written */
+    copy_unchained(p, p->auditing ? audit_write_lines(&p->audit, taken) : taken);
+    buf_consume(&state.taken, buf_len(&state.taken));
+    buf_shrink(&state.taken, TAKEN_KEPT);
+    if (p->auditing)
         announce(p);
-    } else {
-        copy_unchained(p, record);
-    }
 }
 
 static void on_sign(struct ev_loop *loop, ev_timer *watcher, int revents)

@@ -10,7 +10,7 @@ void audit_events_setup(const struct mc_persistd_setup *setup);
 /* Starts the log: with a store in the data directory, else only copies to the master. */
 void audit_events_open(struct persistd *p);
 
-/* One event: is it asked for? Then it gets its process, is written and copied. */
+/* Events: those that are asked for get their process, are written and copied. */
 void audit_events_take(struct persistd *p, const struct mc_audit *m);
 
 /* The broker stops. */

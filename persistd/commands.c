@@ -45,7 +45,7 @@ static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
         if (!keyring_forget_old_epochs(p->keyring, &p->secret.source))
             log_error("the keyring could not be saved after the rotation: %s", strerror(errno));
         else
-            child_audit(&p->child, "{\"event\":\"key_rotated\"}");
+            child_audit(&p->child, slice_text("{\"event\":\"key_rotated\"}"));
     }
     if (p->job.command_id != 0)
         child_reply(&p->child, p->job.command_id, p->job.failed, p->job.text);
@@ -105,7 +105,7 @@ static bool command_rewrap(struct persistd *p, const struct mc_command *m, int f
         return answer(p, m, true, why);
     }
     sodium_free(before.bytes);
-    child_audit(&p->child, "{\"event\":\"key_rewrapped\"}");
+    child_audit(&p->child, slice_text("{\"event\":\"key_rewrapped\"}"));
     return answer(p, m, false,
                   "rewrapped; set key_file or key_passphrase_file to the new one before the "
                   "next start\n");

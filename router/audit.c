@@ -10,7 +10,6 @@
 #include "router/sessions/connection.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     REPEAT_INTERVAL = 10 * 1000, /* milliseconds between two events about the same */
@@ -19,30 +18,50 @@ enum {
     LOG_LINES_BURST = 1000, /* about connections */
     LOG_LINES_RATE = 100,   /* a second; less than the master takes of one process */
     CLIENT_TEXT_MAX = 512,  /* bytes of a client's that are kept: user, client id, topic */
+    EVENT_MAX = 16 * 1024,  /* its user, client id, topic and rule, if each byte is escaped */
+    GATHERED_MAX = CONTROL_ARGUMENT_MAX - EVENT_MAX - 1, /* one more has room behind this much */
 };
 
-/* Hands the event on and drops it. */
+void audit_send(struct router *r)
+{
+    struct audit *audit = &r->audit;
+    struct buf *gathered = &audit->gathered;
+    char lost[64];
+
+    if (r->child == NULL)
+        return;
+    if (buf_len(gathered) > 0 &&
+        !child_audit(r->child, slice_of(buf_head(gathered), buf_len(gathered))))
+        audit->lost += audit->in_gathered;
+    buf_consume(gathered, buf_len(gathered));
+    audit->in_gathered = 0;
+    if (audit->lost == 0)
+        return;
+    snprintf(lost, sizeof(lost), "{\"event\":\"audit_lost\",\"count\":%llu}",
+             (unsigned long long)audit->lost);
+    if (child_audit(r->child, slice_text(lost)))
+        audit->lost = 0;
+}
+
+/* Gathers the event and drops it. */
 static void tell(struct router *r, json_t *event)
 {
     struct audit *audit = &r->audit;
-    char *text = NULL;
+    char *line = (char *)buf_reserve(&audit->gathered, EVENT_MAX + 1);
+    size_t len = event != NULL ? json_dumpb(event, line, EVENT_MAX, JSON_COMPACT) : 0;
 
-    if (r->child != NULL && event != NULL)
-        text = json_dumps(event, JSON_COMPACT);
-    if (text != NULL && strlen(text) <= CONTROL_ARGUMENT_MAX && child_audit(r->child, text)) {
-        r->stats.audit_events++;
-    } else if (r->child != NULL) {
+    json_decref(event);
+    if (r->child == NULL)
+        return;
+    if (len > 0 && len <= EVENT_MAX) {
+        line[len] = '\n';
+        buf_commit(&audit->gathered, len + 1);
+        audit->in_gathered++;
+    } else {
         audit->lost++;
     }
-    free(text);
-    json_decref(event);
-    if (audit->lost > 0 && r->child != NULL) {
-        char lost[64];
-        snprintf(lost, sizeof(lost), "{\"event\":\"audit_lost\",\"count\":%llu}",
-                 (unsigned long long)audit->lost);
-        if (child_audit(r->child, lost))
-            audit->lost = 0;
-    }
+    if (buf_len(&audit->gathered) >= GATHERED_MAX)
+        audit_send(r);
 }
 
 /* A client's bytes as a JSON string, cut to size between two characters. */
@@ -80,6 +99,13 @@ void audit_settle(struct router *r)
 {
     for (unsigned i = 0; i < AUDIT_PLACES; i++)
         settle(r, &r->audit.places[i]);
+    audit_send(r);
+}
+
+void audit_free(struct router *r)
+{
+    audit_settle(r);
+    buf_free(&r->audit.gathered);
 }
 
 static void on_timer(struct timer *timer, void *context)

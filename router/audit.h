@@ -1,10 +1,11 @@
 /* Audit events of the router, and the log's lines about connections: who came, what was refused and
  * why. An event that repeats is told once, and after a while with the number of its repetitions, so
- * that nobody can flood the log. */
+ * that nobody can flood the log. The events of a turn go out together, before what it says to the
+ * workers: a client that was let in, or refused, does not learn of it before they are out. */
 #ifndef BULKHEAD_ROUTER_AUDIT_H
 #define BULKHEAD_ROUTER_AUDIT_H
 
-#include "common/slice.h"
+#include "common/buf.h"
 #include "policy/policy.h"
 #include "router/timer_wheel.h"
 
@@ -31,8 +32,10 @@ struct audit_place {
 
 struct audit {
     struct audit_place places[AUDIT_PLACES];
-    struct timer timer; /* set while any place keeps something back */
-    uint64_t lost;      /* that the master did not take */
+    struct timer timer;   /* set while any place keeps something back */
+    struct buf gathered;  /* events of this turn, each a line */
+    uint64_t in_gathered; /* their number */
+    uint64_t lost;        /* that the master did not take */
     /* connection_messages: lines of the log that were written a short while ago, or not */
     uint32_t log_spent;
     uint64_t log_counted_at;
@@ -74,7 +77,13 @@ void audit_takeover(struct router *r, const struct session *session);
 /* A user was deleted, or its credentials changed. */
 void audit_revoked(struct router *r, const struct principal *principal, bool removed);
 
-/* Tells of all that was kept back. */
+/* Sends what was gathered in this turn. */
+void audit_send(struct router *r);
+
+/* Tells of all that was kept back, and sends it. */
 void audit_settle(struct router *r);
+
+/* The router ends. */
+void audit_free(struct router *r);
 
 #endif

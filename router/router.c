@@ -109,12 +109,14 @@ void router_turn(struct router *r)
     more |= operator_turn(r);
     if (r->authd.paused && channel_is_open(&r->authd) && r->persist.loaded)
         channel_resume(&r->authd);
+    audit_send(r); /* before anyone hears what was done */
     persist_flush(r);
     for (unsigned i = 0; i < r->workers_end; i++) {
         if (r->workers[i] != NULL && worker_link_turn(r->workers[i]))
             more = true;
     }
     persist_flush(r);
+    audit_send(r);
     set_wheel_timer(r);
     shrink_buffers(r);
     if (more || r->replays.runnable != NULL) {
@@ -147,7 +149,7 @@ void router_free(struct router *r)
     persist_free(r);
     sweep_free(r);
     operator_free(r);
-    audit_settle(r);
+    audit_free(r);
     address_rate_free(&r->address_rate);
     releases_free(&r->releases);
     retained_free(&r->retained);

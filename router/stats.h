@@ -41,7 +41,6 @@ struct stats {
     uint64_t connections_refused;
     uint64_t takeovers;
     uint64_t limits_hit[LIMIT_COUNT];
-    uint64_t audit_events;
     uint64_t sessions_expired;
     uint64_t queued;       /* messages held for clients, in flight ones included */
     uint64_t queued_bytes; /* of these */

@@ -42,7 +42,7 @@ void admission_tell(struct worker *worker)
     snprintf(event, sizeof(event),
              "{\"event\":\"connections_limited\",\"address\":\"%s\",\"listener\":%u,\"count\":%u}",
              address, worker->too_often_listener, worker->too_often);
-    child_audit(&worker->child, event);
+    child_audit(&worker->child, slice_text(event));
     worker->too_often = 0;
     worker->too_often_told_ms = now;
 }

@@ -44,7 +44,7 @@ static void audit_spoof(struct connection *c, const char *means)
              "{\"event\":\"proxy_spoof\",\"address\":\"%s\",\"listener\":%u,\"means\":\"%s\","
              "\"count\":%u}",
              address, c->listener->settings.id, means, worker->spoofs);
-    child_audit(&worker->child, event);
+    child_audit(&worker->child, slice_text(event));
     worker->spoofs = 0;
     worker->spoof_audited_ms = now;
 }

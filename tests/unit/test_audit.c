@@ -4,9 +4,13 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { BATCH = 60 };
 
 static char directory[] = "/tmp/bulkhead-audit-XXXXXX";
 static struct keyring *keyring;
@@ -37,6 +41,19 @@ static void write_events(int count)
 {
     for (int i = 0; i < count; i++)
         cr_assert(audit_write(&audit, slice_text("{\"event\":\"connect\",\"user\":\"ann\"}")));
+}
+
+/* Gives count events to the log at once; returns how many it wrote. */
+static size_t write_batch(size_t count)
+{
+    char events[BATCH * 64] = "";
+    size_t len = 0;
+
+    cr_assert_leq(count, BATCH);
+    for (size_t i = 0; i < count; i++)
+        len +=
+            (size_t)sprintf(events + len, "{\"event\":\"connected\",\"listener\":%zu}\n", 10 + i);
+    return count - slice_lines(audit_write_lines(&audit, slice_of(events, len)));
 }
 
 static struct audit_check check_file(const char *path, bool with_chain)
@@ -164,5 +181,88 @@ Test(audit, a_failing_log_says_what_was_lost)
     write_events(1);
     cr_assert_not(audit.failing);
     edit("grep -q 'audit_records_lost.*\"count\":2\\|\"count\":2.*audit_records_lost' $f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 0);
+}
+
+static void count_copy(void *context, struct slice line)
+{
+    size_t *copies = context;
+
+    *copies += line.len > 0 && line.data[line.len - 1] == '}';
+}
+
+Test(audit, a_batch_is_many_records_in_their_order)
+{
+    size_t copies = 0;
+
+    audit.written = count_copy;
+    audit.context = &copies;
+    cr_assert_eq(write_batch(BATCH), BATCH);
+    cr_assert_eq(write_batch(0), 0);
+    cr_assert_eq(copies, BATCH);
+    struct audit_check check = check_file(AUDIT_FILE, true);
+    cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
+    cr_assert_eq(check.records, 1 + BATCH);
+    edit("grep -o '\"listener\":[0-9]*' $f | cut -d: -f2 >order; seq 10 69 | cmp - order");
+}
+
+/* The file may grow by that much only. */
+static void limit_file(uint64_t more)
+{
+    struct rlimit limit;
+
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = more == UINT64_MAX ? limit.rlim_max : audit.bytes + more;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(audit, a_batch_that_does_not_fit_is_taken_back)
+{
+    cr_assert_neq(signal(SIGXFSZ, SIG_IGN), SIG_ERR);
+    write_events(2);
+    uint64_t bytes = audit.bytes;
+    limit_file(1000); /* some of its records, and a part of one */
+    cr_assert_eq(write_batch(BATCH), 0);
+    cr_assert(audit.failing);
+    cr_assert_eq(audit.bytes, bytes);
+    cr_assert_eq(check_file(AUDIT_FILE, true).records, 1 + 2);
+    limit_file(UINT64_MAX);
+    cr_assert_eq(write_batch(5), 5);
+    cr_assert_not(audit.failing);
+    cr_assert(audit_sign(&audit));
+    struct audit_check check = check_file(AUDIT_FILE, true);
+    cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
+    cr_assert_eq(check.records, 1 + 2 + 5 + 1 + 1);
+    edit("grep -q '\"count\":60.*audit_records_lost\\|audit_records_lost.*\"count\":60' $f");
+}
+
+/* The sizes of the files so far, the newest one last. */
+static void note_sizes(const char *where)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command),
+             "ls -v -r audit | grep log | sed 's|^|audit/|' | "
+             "xargs stat -c %%s >%s",
+             where);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(audit, a_batch_fills_files_as_its_records_would_alone)
+{
+    audit.max_bytes = 2000;
+    audit.keep = 100;
+    for (int i = 0; i < BATCH; i++)
+        cr_assert_eq(write_batch(1), 1);
+    note_sizes("alone");
+    audit_close(&audit);
+    edit("rm -r audit");
+    cr_assert(audit_open(&audit, keyring, 2000, 100));
+    cr_assert_eq(write_batch(BATCH), BATCH);
+    note_sizes("together");
+    edit("test $(wc -l <alone) -gt 5 && cmp alone together");
+    edit("for f in audit/*.log*; do tail -n 1 $f | grep -q audit_signature || echo; done >open; "
+         "test $(wc -l <open) = 1"); /* the newest */
+    cr_assert_eq(check_file(AUDIT_FILE ".1", true).line, 0);
     cr_assert_eq(check_file(AUDIT_FILE, true).line, 0);
 }
