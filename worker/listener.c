@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 64, HANDSHAKE_LIMIT_MS = 5000 };
+enum { ACCEPT_BATCH = 64, HANDSHAKE_LIMIT_MS = 5000, FULL_INTERVAL_MS = 60 * 1000 };
 
 /* Copies what the message borrows behind the listener's settings. */
 static void *copy_texts(struct mc_listener *settings)
@@ -79,27 +79,38 @@ static bool is_transient(int error)
     }
 }
 
-static void accept_failed(struct listener *listener, int error)
+/* What comes stays in the backlog, where another worker of the listener finds it; polling for it
+ * would only burn time. */
+static void leave_waiting(struct listener *listener, const char *why)
 {
     struct worker *worker = listener->worker;
+    uint64_t now = worker_now_ms();
 
-    if (listeners_evict_oldest(worker))
-        return;
-    if (!worker->out_of_descriptors) {
-        log_warning("listener %.*s: cannot accept: %s", SLICE_ARGS(listener->settings.name),
-                    strerror(error));
+    if (worker->full_told_ms == 0 || now - worker->full_told_ms >= FULL_INTERVAL_MS) {
+        log_warning("listener %.*s: cannot accept: %s", SLICE_ARGS(listener->settings.name), why);
+        worker->full_told_ms = now;
     }
-    /* The connection stays in the backlog; polling for it would only burn time. */
     worker->out_of_descriptors = true;
     listeners_accept(worker, false);
 }
 
+static void accept_failed(struct listener *listener, int error)
+{
+    if (!listeners_evict_oldest(listener->worker))
+        leave_waiting(listener, strerror(error));
+}
+
+/* As many connections as descriptors allow, and not for those who never say who they are: of these
+ * the oldest gives way. */
+static bool is_full(const struct worker *worker)
+{
+    return worker->connections.count >= worker->max_connections &&
+           worker->unauthenticated < worker->max_unauthenticated;
+}
+
 static bool has_room(struct worker *worker)
 {
-    if (worker->connections.count < worker->max_connections &&
-        worker->unauthenticated < worker->max_unauthenticated)
-        return true;
-    return listeners_evict_oldest(worker);
+    return worker->unauthenticated < worker->max_unauthenticated || listeners_evict_oldest(worker);
 }
 
 static void admit_new(struct listener *listener, int fd, const struct sockaddr_storage *peer)
@@ -130,6 +141,10 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int revents)
     (void)revents;
 
     for (int i = 0; i < ACCEPT_BATCH; i++) {
+        if (is_full(listener->worker)) {
+            leave_waiting(listener, "no descriptors are left for more connections");
+            return;
+        }
         struct sockaddr_storage peer = {0};
         socklen_t len = sizeof(peer);
         int fd = accept4(watcher->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -49,7 +49,8 @@ struct worker {
     struct connection_table connections;
     uint32_t unauthenticated;     /* connections without CONNACK */
     size_t unauthenticated_bytes; /* what these have sent and is kept */
-    bool out_of_descriptors;      /* accept failed for want of them: reported once */
+    bool out_of_descriptors;      /* nothing is accepted until a connection ends */
+    uint64_t full_told_ms;        /* when the log was told so; 0: never */
 
     struct connection *dirty;  /* have bytes to write, or are to be closed: see output.c */
     struct connection *graves; /* to be freed at the end of the turn */

@@ -410,23 +410,60 @@ Test(worker, silence_beyond_the_keep_alive_ends_the_connection, .init = start)
     cr_assert_eq(expect_closed(conn).reason, REASON_KEEP_ALIVE_TIMEOUT);
 }
 
+/* A socket that listens on this machine; its address in *address. */
+static int listen_here(struct sockaddr_in *address)
+{
+    socklen_t len = sizeof(*address);
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    *address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    cr_assert(listening >= 0);
+    cr_assert_eq(bind(listening, (struct sockaddr *)address, len), 0);
+    cr_assert_eq(listen(listening, 10), 0);
+    cr_assert_eq(getsockname(listening, (struct sockaddr *)address, &len), 0);
+    return listening;
+}
+
+/* Another worker of the listener may have room: whoever comes to a full one is left to it, and
+ * nobody who is there gives way. */
+Test(worker, who_comes_to_a_full_worker_waits, .init = start)
+{
+    struct sockaddr_in address;
+    int clients[3];
+
+    rig.settings.transport = TRANSPORT_TCP;
+    cr_assert(listener_add(rig.worker, &rig.settings, listen_here(&address)));
+    rig.worker->max_connections = 2;
+    rig.worker->serving = true;
+    worker_update_accepting(rig.worker);
+    for (int i = 0; i < 3; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+        cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, sizeof(address)), 0);
+        rig_turn(&rig);
+    }
+    cr_assert_eq(rig.worker->connections.count, 2);
+    cr_assert_eq(rig.worker->counters.accepted, 2);
+    close(clients[0]);
+    rig_turn(&rig);
+    cr_assert_eq(rig.worker->connections.count, 2);
+    cr_assert_eq(rig.worker->counters.accepted, 3);
+}
+
 /* A small packet is sent at once when the listener says so, and it does unless told not to. */
 Test(worker, nodelay_of_accepted_sockets, .init = start)
 {
     for (unsigned wanted = 0; wanted < 2; wanted++) {
         struct mc_listener settings = rig.settings;
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        struct sockaddr_in address;
         socklen_t len = sizeof(address);
-        int listening = socket(AF_INET, SOCK_STREAM, 0);
+        int listening = listen_here(&address);
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         int nodelay = -1;
 
         settings.id = (uint16_t)(1 + wanted);
         settings.transport = TRANSPORT_TCP;
         settings.flags = wanted ? LISTENER_NODELAY : 0;
-        cr_assert_eq(bind(listening, (struct sockaddr *)&address, len), 0);
-        cr_assert_eq(listen(listening, 1), 0);
-        cr_assert_eq(getsockname(listening, (struct sockaddr *)&address, &len), 0);
         cr_assert(listener_add(rig.worker, &settings, listening));
         cr_assert_eq(connect(fd, (struct sockaddr *)&address, len), 0);
         struct pollfd wait = {.fd = listening, .events = POLLIN};

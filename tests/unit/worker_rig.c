@@ -9,12 +9,14 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 void rig_start(struct rig *rig)
 {
     int channel[2];
-    int listening = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un any = {.sun_family = AF_UNIX}; /* the kernel chooses a name */
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
     *rig = (struct rig){.settings = {.max_packet_size = 1 << 20,
                                      .transport = TRANSPORT_UNIX,
@@ -24,6 +26,8 @@ void rig_start(struct rig *rig)
                                      .flags = LISTENER_RETAIN_AVAILABLE}};
     rig->worker = calloc(1, sizeof(*rig->worker));
     VERIFY(rig->worker != NULL && listening >= 0);
+    VERIFY(bind(listening, (struct sockaddr *)&any, sizeof(any.sun_family)) == 0);
+    VERIFY(listen(listening, 1) == 0);
     worker_init(rig->worker);
     rig->worker->child.loop = ev_loop_new(EVBACKEND_EPOLL);
     rig->worker->max_connections = rig->worker->max_unauthenticated = 100;
