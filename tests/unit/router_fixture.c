@@ -8,6 +8,7 @@
 #include "router/setup.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -112,6 +113,24 @@ size_t fixture_records(const struct fixture *f, unsigned kind)
     while ((node = keyed_iterator_next(&iterator)) != NULL)
         count += kind == 0 || KEYED_ENTRY(node, struct stored, link)->kind == kind;
     return count;
+}
+
+void give_policy(struct router *r, const char *text)
+{
+    struct mc_file file = {.kind = FILE_ACL, .listener = LISTENERS_MAX, .name = slice_text("acl")};
+    int fd = memfd_create("acl", MFD_CLOEXEC);
+
+    VERIFY(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    policies_take_file(r, &file, fd);
+}
+
+void change_policy(struct fixture *f, const char *text)
+{
+    give_policy(&f->r, text);
+    VERIFY(policies_prepare(&f->r));
+    policies_commit(&f->r);
+    authorize_all_again(&f->r);
+    fixture_settle(f);
 }
 
 void fixture_commit(struct fixture *f)
@@ -367,6 +386,31 @@ uint8_t client_connect(struct fixture *f, const struct client *client)
     VERIFY(PEER_HEARD(client->worker, RW_CONNACK, rw_connack, &connack));
     VERIFY(connack.conn == client->handle && connack.reason == 0);
     return connack.flags;
+}
+
+struct client client_connected(struct fixture *f, struct peer *worker, uint32_t index,
+                               const char *id, uint32_t session_expiry)
+{
+    struct client client = {.worker = worker,
+                            .handle = handle_of(index, 1),
+                            .id = id,
+                            .session_expiry = session_expiry};
+
+    client_connect(f, &client);
+    return client;
+}
+
+struct client client_of_user(struct fixture *f, struct peer *worker, uint32_t index,
+                             const char *name)
+{
+    struct client client = {.worker = worker,
+                            .handle = handle_of(index, 1),
+                            .id = name,
+                            .user = name,
+                            .session_expiry = 1000};
+
+    client_connect(f, &client);
+    return client;
 }
 
 uint8_t client_subscribe(struct fixture *f, const struct client *client, const char *filter,

@@ -53,6 +53,10 @@ void fixture_settle(struct fixture *f);
 /* Moves both clocks, fires what is due, and settles. */
 void fixture_wait(struct fixture *f, uint64_t milliseconds);
 
+/* Access rules: given as the master gives a file, before they are in force; and in force. */
+void give_policy(struct router *r, const char *text);
+void change_policy(struct fixture *f, const char *text);
+
 /* Commits what came so far and tells the router. */
 void fixture_commit(struct fixture *f);
 
@@ -104,6 +108,14 @@ void client_say_connect(struct fixture *f, const struct client *client);
 
 /* The same, and takes the CONNACK, which must accept. Returns its flags. */
 uint8_t client_connect(struct fixture *f, const struct client *client);
+
+/* A connected client without a user name. */
+struct client client_connected(struct fixture *f, struct peer *worker, uint32_t index,
+                               const char *id, uint32_t session_expiry);
+
+/* A connected client of that name and user, whose session stays for a while. */
+struct client client_of_user(struct fixture *f, struct peer *worker, uint32_t index,
+                             const char *name);
 
 /* SUBSCRIBE to one filter, and takes the SUBACK; returns its code. */
 uint8_t client_subscribe(struct fixture *f, const struct client *client, const char *filter,

@@ -1,12 +1,10 @@
 /* What the store has said is kept is there whenever the power fails, on a disk that loses and tears
  * all that was not synced; and it goes on by itself after a disk that failed. */
 #include "disk_model.h"
+#include "store_load.h"
 
 #include "persistd/committer.h"
-#include "persistd/load.h"
 
-#include "common/log.h"
-#include "common/proto_persistd.h"
 #include "common/verify.h"
 
 #include <criterion/criterion.h>
@@ -14,7 +12,6 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,7 +35,6 @@ static const uint8_t key_bytes[KEY_SIZE] = {9};
 static struct key_source source = {.key = {key_bytes, KEY_SIZE}};
 static struct keyring *keyring;
 static struct store store;
-static char log_text[16384];
 static uint64_t seed = 88172645463325252u;
 
 static uint64_t draw(void)
@@ -47,14 +43,6 @@ static uint64_t draw(void)
     seed ^= seed >> 7;
     seed ^= seed << 17;
     return seed;
-}
-
-static void collect_log(void *context, int level, struct slice text)
-{
-    size_t used = strlen(log_text);
-    (void)context;
-    (void)level;
-    snprintf(log_text + used, sizeof(log_text) - used, "%.*s\n", SLICE_ARGS(text));
 }
 
 static void open_store(void)
@@ -71,7 +59,7 @@ static void begin(void)
     char path[64];
 
     cr_assert(sodium_init() >= 0);
-    log_set_sink(collect_log, NULL);
+    log_collect();
     if (mkdtemp(root) == NULL) {
         snprintf(root, sizeof(root), "/tmp/bulkhead-disk-XXXXXX");
         cr_assert_not_null(mkdtemp(root));
@@ -167,17 +155,9 @@ static void commit_one(unsigned commit)
 
 /* --- what is found --- */
 
-static bool never(void *context, unsigned state, uint16_t type, struct slice body)
+static void note_record(const struct pr_record *record, void *context)
 {
-    (void)context;
-    (void)state;
-    (void)type;
-    (void)body;
-    return false;
-}
-
-static void note_record(const struct pr_record *record, uint32_t found[KEYS])
-{
+    uint32_t *found = context;
     unsigned key = 0;
     uint32_t change = 0;
     struct buf value = {0};
@@ -195,34 +175,11 @@ static void note_record(const struct pr_record *record, uint32_t found[KEYS])
 /* Opens and loads the store of the working directory. False: damage was reported. */
 static bool load_all(uint32_t found[KEYS])
 {
-    static const struct channel_handlers no_handlers = {.frame = never};
-    struct channel channel;
-    struct load load;
     uint64_t damaged;
-    int fds[2];
 
     memset(found, 0, KEYS * sizeof(found[0]));
-    log_text[0] = '\0';
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
-    channel_open(&channel, loop, fds[0], 1 << 24, &no_handlers, NULL);
-    load_begin(&load, &store, false);
-    while (!load_step(&load, &channel))
-        continue;
-    bool good = load_end(&load, &damaged) && damaged == 0 && strstr(log_text, "damage") == NULL;
-    while (buf_len(&channel.out) > 0) {
-        struct frame_header header;
-        struct pr_record record;
-        memcpy(&header, buf_head(&channel.out), sizeof(header));
-        cr_assert(pr_record_decode(slice_of(buf_head(&channel.out) + sizeof(header), header.length),
-                                   &record));
-        note_record(&record, found);
-        buf_consume(&channel.out, sizeof(header) + header.length);
-    }
-    channel_close(&channel);
-    ev_loop_destroy(loop);
-    close(fds[1]);
-    return good;
+    return store_load_all(&store, false, &damaged, note_record, found) && damaged == 0 &&
+           strstr(log_text, "damage") == NULL;
 }
 
 static const char *const fates[] = {"lost", "kept", "torn"};

@@ -11,18 +11,6 @@ static struct fixture f;
 #define WORKER (&f.workers[0])
 #define OTHER  (&f.workers[1])
 
-static struct client connected(struct peer *worker, uint32_t index, const char *id,
-                               uint32_t session_expiry)
-{
-    struct client client = {.worker = worker,
-                            .handle = handle_of(index, 1),
-                            .id = id,
-                            .session_expiry = session_expiry};
-
-    client_connect(&f, &client);
-    return client;
-}
-
 /* One body for each worker, one target for each of its connections. */
 Test(router_delivery, body_once_for_each_worker)
 {
@@ -31,10 +19,10 @@ Test(router_delivery, body_once_for_each_worker)
     fixture_open(&f, NULL);
     for (uint32_t i = 0; i < 10; i++) {
         static const char *const ids[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
-        struct client client = connected(i < 7 ? WORKER : OTHER, i, ids[i], 0);
+        struct client client = client_connected(&f, i < 7 ? WORKER : OTHER, i, ids[i], 0);
         client_subscribe(&f, &client, "t", 0);
     }
-    struct client publisher = connected(OTHER, 20, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 20, "p", 0);
     client_publish(&f, &publisher, "t", "hello", 0, 0);
     cr_assert(PEER_HEARD(WORKER, RW_DELIVER, rw_deliver, &deliver));
     cr_assert_eq(deliver.targets.len, 7 * sizeof(struct delivery_target));
@@ -96,7 +84,7 @@ Test(router_delivery, overlapping_subscriptions_give_one_copy_with_all_identifie
     uint32_t identifiers[2];
 
     fixture_open(&f, NULL);
-    struct client client = connected(WORKER, 1, "c", 0);
+    struct client client = client_connected(&f, WORKER, 1, "c", 0);
     static const char *const filters[] = {"\0\3a/+\0", "\0\3a/#\2", "\0\3a/b\1"};
     for (uint32_t i = 0; i < 3; i++)
         PEER_SAY(WORKER, wr_subscribe, .conn = client.handle, .packet_id = 1,
@@ -121,8 +109,8 @@ Test(router_delivery, no_local_and_retain_as_published)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client self = connected(WORKER, 1, "self", 0);
-    struct client keeps = connected(OTHER, 1, "keeps", 0);
+    struct client self = client_connected(&f, WORKER, 1, "self", 0);
+    struct client keeps = client_connected(&f, OTHER, 1, "keeps", 0);
     client_subscribe(&f, &self, "t", 0x04);
     client_subscribe(&f, &keeps, "t", 0x08);
     client_publish(&f, &self, "t", "x", PUBLISH_RETAIN, 0);
@@ -143,7 +131,7 @@ Test(router_delivery, window_and_order)
     struct client reader = {.worker = WORKER, .handle = 1, .id = "r", .receive_maximum = 3};
     client_connect(&f, &reader);
     client_subscribe(&f, &reader, "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     for (unsigned i = 0; i < 9; i++) {
         snprintf(text, sizeof(text), "m%u", i);
         client_publish(&f, &publisher, "t", text, 1, (uint16_t)(i + 1));
@@ -169,7 +157,7 @@ Test(router_delivery, acknowledgements_out_of_order_and_wrong)
     struct rw_disconnect disconnect;
 
     fixture_open(&f, NULL);
-    struct client client = connected(WORKER, 1, "c", 0);
+    struct client client = client_connected(&f, WORKER, 1, "c", 0);
     client_subscribe(&f, &client, "t", 2);
     for (uint16_t i = 1; i <= 3; i++) {
         client_publish(&f, &client, "t", "x", 1, i);
@@ -194,9 +182,9 @@ Test(router_delivery, puback_for_a_qos2_message)
     struct rw_disconnect disconnect;
 
     fixture_open(&f, NULL);
-    struct client client = connected(WORKER, 1, "c", 0);
+    struct client client = client_connected(&f, WORKER, 1, "c", 0);
     client_subscribe(&f, &client, "t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t", "x", 2, 1);
     cr_assert(client_heard(&client, "x", &target));
     client_ack(&f, &client, MQTT_PUBACK, target.packet_id);
@@ -210,8 +198,8 @@ Test(router_delivery, qos2_from_a_client_exactly_once)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client client = connected(WORKER, 1, "c", 0);
-    struct client reader = connected(OTHER, 1, "r", 0);
+    struct client client = client_connected(&f, WORKER, 1, "c", 0);
+    struct client reader = client_connected(&f, OTHER, 1, "r", 0);
     client_subscribe(&f, &reader, "t", 0);
     for (unsigned i = 0; i < 3; i++) { /* twice again before PUBREL */
         client_publish(&f, &client, "t", "once", 2, 7);
@@ -234,7 +222,7 @@ Test(router_delivery, receive_maximum_is_held_to)
     struct rw_disconnect disconnect;
 
     fixture_open(&f, NULL);
-    struct client client = connected(WORKER, 1, "c", 0);
+    struct client client = client_connected(&f, WORKER, 1, "c", 0);
     for (uint16_t i = 1; i <= 10; i++) {
         client_publish(&f, &client, "t", "x", 2, i);
         cr_assert(client_heard_ack(&client, MQTT_PUBREC, i, REASON_NO_MATCHING_SUBSCRIBERS));
@@ -256,10 +244,10 @@ Test(router_delivery, queue_is_bounded_and_resumes_in_order)
     static const char *const texts[] = {"0", "1", "2", "3", "4"};
 
     fixture_open(&f, queue_of_three);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 1);
     client_vanish(&f, &reader);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     for (uint16_t i = 0; i < 5; i++)
         client_publish(&f, &publisher, "t", texts[i], 1, i + 1);
     cr_assert_eq(f.r.stats.queue_full, 2);
@@ -282,10 +270,10 @@ Test(router_delivery, expired_messages_make_room)
     struct delivery_target target;
 
     fixture_open(&f, queue_of_three);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 1);
     client_vanish(&f, &reader);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     for (uint16_t i = 0; i < 3; i++)
         PEER_SAY(OTHER, wr_publish, .conn = publisher.handle, .packet_id = i + 1,
                  .flags = 1 | (i != 1 ? PUBLISH_EXPIRY : 0), .expiry = 5, .topic = slice_text("t"),
@@ -311,7 +299,7 @@ Test(router_delivery, message_too_large_for_the_client_counts_as_delivered)
     struct client reader = {.worker = WORKER, .handle = 1, .id = "r", .max_packet_size = 20};
     client_connect(&f, &reader);
     client_subscribe(&f, &reader, "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     /* 1 + 1 fixed header, 3 topic, 2 packet id, 1 properties, 12 payload: 20 bytes */
     client_publish(&f, &publisher, "t", "123456789012", 1, 1);
     client_publish(&f, &publisher, "t", "1234567890123", 1, 2);
@@ -332,7 +320,7 @@ Test(router_delivery, share_group_redelivers)
     struct client leaver = {.worker = WORKER, .handle = 1, .id = "a", .receive_maximum = 2};
     client_connect(&f, &leaver);
     client_subscribe(&f, &leaver, "$share/g/t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t", "one", 1, 1);
     client_publish(&f, &publisher, "t", "two", 2, 2);
     client_publish(&f, &publisher, "t", "three", 2, 3);
@@ -358,7 +346,7 @@ Test(router_delivery, share_group_does_not_redeliver_what_has_expired)
     struct client leaver = {.worker = WORKER, .handle = 1, .id = "a", .receive_maximum = 1};
     client_connect(&f, &leaver);
     client_subscribe(&f, &leaver, "$share/g/t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t", "one", 1, 1);
     PEER_SAY(OTHER, wr_publish, .conn = publisher.handle, .packet_id = 2,
              .flags = 1 | PUBLISH_EXPIRY, .expiry = 5, .topic = slice_text("t"),
@@ -382,7 +370,7 @@ Test(router_delivery, retained_messages_are_replayed_at_the_clients_pace)
     char topic[32];
 
     fixture_open(&f, NULL);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     for (unsigned i = 0; i < MESSAGES; i++) {
         snprintf(topic, sizeof(topic), "r/%u", i);
         client_publish(&f, &publisher, topic, "kept", PUBLISH_RETAIN, 0);
@@ -414,9 +402,9 @@ Test(router_delivery, worker_that_does_not_read)
     memset(payload, 'x', PAYLOAD);
     fixture_open(&f, NULL);
     f.r.settings.setup.max_queued_messages = 50;
-    struct client reader = connected(WORKER, 1, "r", 0);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 0);
     client_subscribe(&f, &reader, "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     int kept = WORKER->fd;
     WORKER->fd = -1; /* the fixture does not read it */
     for (unsigned i = 0; i < MESSAGES; i++) {
@@ -446,7 +434,7 @@ Test(router_delivery, worker_that_does_not_read)
 Test(router_delivery, expired_retained_messages_are_removed)
 {
     fixture_open(&f, NULL);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     for (uint32_t i = 1; i <= 3; i++) {
         const char *topics[] = {"", "r/1", "r/2", "r/3"};
         PEER_SAY(OTHER, wr_publish, .conn = publisher.handle,

@@ -1,13 +1,8 @@
 /* What the policy means for all that the router does and holds, also after it has changed. */
 #include "common/mqtt.h"
 #include "leaks.h"
-#include "router/access/authorize.h"
 #include "router/limits.h"
 #include "router_fixture.h"
-
-#include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 TestSuite(router_policy, .fini = leaks_check);
 
@@ -15,45 +10,15 @@ static struct fixture f;
 #define WORKER (&f.workers[0])
 #define OTHER  (&f.workers[1])
 
-static void give_policy(struct router *r, const char *text)
-{
-    struct mc_file file = {.kind = FILE_ACL, .listener = LISTENERS_MAX, .name = slice_text("acl")};
-    int fd = memfd_create("acl", MFD_CLOEXEC);
-
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    policies_take_file(r, &file, fd);
-}
-
-static void change_policy(const char *text)
-{
-    give_policy(&f.r, text);
-    cr_assert(policies_prepare(&f.r), "%s", f.r.policies.error);
-    policies_commit(&f.r);
-    authorize_all_again(&f.r);
-    fixture_settle(&f);
-}
-
 static void own_topics(struct router *r)
 {
     give_policy(r, "pattern readwrite %u/#\n");
 }
 
-static struct client user(struct peer *worker, uint32_t index, const char *name)
-{
-    struct client client = {.worker = worker,
-                            .handle = handle_of(index, 1),
-                            .id = name,
-                            .user = name,
-                            .session_expiry = 1000};
-
-    client_connect(&f, &client);
-    return client;
-}
-
 Test(router_policy, refuses_by_name)
 {
     fixture_open(&f, own_topics);
-    struct client ann = user(WORKER, 1, "ann");
+    struct client ann = client_of_user(&f, WORKER, 1, "ann");
     client_publish(&f, &ann, "bob/x", "no", 1, 1);
     cr_assert(client_heard_ack(&ann, MQTT_PUBACK, 1, REASON_NOT_AUTHORIZED));
     client_publish(&f, &ann, "bob/x", "no", 2, 2);
@@ -77,12 +42,12 @@ Test(router_policy, wildcards_strict_or_filtered)
     struct rw_deliver deliver;
 
     fixture_open(&f, strict);
-    struct client ann = user(WORKER, 1, "ann");
+    struct client ann = client_of_user(&f, WORKER, 1, "ann");
     cr_assert_eq(client_subscribe(&f, &ann, "#", 0), REASON_NOT_AUTHORIZED);
     fixture_close(&f);
     fixture_open(&f, own_topics);
-    ann = user(WORKER, 1, "ann");
-    struct client bob = user(OTHER, 1, "bob");
+    ann = client_of_user(&f, WORKER, 1, "ann");
+    struct client bob = client_of_user(&f, OTHER, 1, "bob");
     cr_assert_eq(client_subscribe(&f, &ann, "#", 0), 0);
     cr_assert_eq(client_subscribe(&f, &ann, "$share/g/#", 0), 0);
     client_publish(&f, &bob, "bob/x", "secret", PUBLISH_RETAIN, 0);
@@ -111,12 +76,12 @@ Test(router_policy, withdrawn_right_of_a_reader)
     struct delivery_target target;
 
     fixture_open(&f, for_both);
-    struct client ann = user(OTHER, 1, "ann");
-    struct client bob = user(WORKER, 1, "bob");
+    struct client ann = client_of_user(&f, OTHER, 1, "ann");
+    struct client bob = client_of_user(&f, WORKER, 1, "bob");
     client_subscribe(&f, &bob, "a/#", 1);
     client_publish(&f, &ann, "a/1", "in flight", 1, 1);
     cr_assert(client_heard(&bob, "in flight", &target));
-    change_policy(ann_only);
+    change_policy(&f, ann_only);
     cr_assert(PEER_HEARD(WORKER, RW_DISCONNECT, rw_disconnect, &disconnect));
     cr_assert_eq(disconnect.reason, REASON_NOT_AUTHORIZED);
     cr_assert_eq(f.r.stats.queued, 0);
@@ -136,19 +101,19 @@ Test(router_policy, withdrawn_right_of_a_publisher)
     struct delivery_target target;
 
     fixture_open(&f, for_both);
-    struct client ann = user(OTHER, 1, "ann");
-    struct client bob = user(WORKER, 1, "bob");
+    struct client ann = client_of_user(&f, OTHER, 1, "ann");
+    struct client bob = client_of_user(&f, WORKER, 1, "bob");
     client_subscribe(&f, &bob, "a/#", 1);
     client_vanish(&f, &bob);
     client_publish(&f, &ann, "a/1", "planted", 1 | PUBLISH_RETAIN, 1);
     cr_assert_eq(f.r.stats.queued, 1);
-    change_policy(bob_only);
+    change_policy(&f, bob_only);
     cr_assert_eq(f.r.stats.queued, 0);
     bob.handle = handle_of(1, 2);
     client_connect(&f, &bob);
     client_subscribe(&f, &bob, "a/1", 0);
     cr_assert(peer_heard_nothing(WORKER));
-    change_policy(both); /* the right is back, and so is what was retained */
+    change_policy(&f, both); /* the right is back, and so is what was retained */
     client_subscribe(&f, &bob, "a/1", 0);
     cr_assert(client_heard(&bob, "planted", &target));
     fixture_close(&f);
@@ -165,7 +130,7 @@ Test(router_policy, publisher_is_known_after_a_restart)
     struct delivery_target target;
 
     fixture_open(&f, own_topics);
-    struct client ann = user(OTHER, 1, "ann");
+    struct client ann = client_of_user(&f, OTHER, 1, "ann");
     client_publish(&f, &ann, "ann/1", "kept", 1 | PUBLISH_RETAIN, 1);
     fixture_restart(&f, own_topics);
     ann.handle = handle_of(1, 2);
@@ -185,7 +150,7 @@ Test(router_policy, will_is_decided_when_it_is_sent)
     struct rw_connack connack;
 
     fixture_open(&f, for_both);
-    struct client bob = user(WORKER, 1, "bob");
+    struct client bob = client_of_user(&f, WORKER, 1, "bob");
     client_subscribe(&f, &bob, "a/#", 0);
     for (uint64_t handle = 1; handle <= 2; handle++) {
         PEER_SAY(OTHER, wr_connect, .conn = handle, .version = MQTT_5, .flags = CONNECT_WILL,
@@ -196,7 +161,7 @@ Test(router_policy, will_is_decided_when_it_is_sent)
         cr_assert(PEER_HEARD(OTHER, RW_CONNACK, rw_connack, &connack));
         cr_assert_eq(connack.reason, handle == 1 ? REASON_NOT_AUTHORIZED : 0);
     }
-    change_policy(bob_only);
+    change_policy(&f, bob_only);
     PEER_SAY(OTHER, wr_closed, .conn = 2);
     fixture_settle(&f);
     cr_assert(peer_heard_nothing(WORKER));
@@ -207,7 +172,7 @@ Test(router_policy, will_is_decided_when_it_is_sent)
 Test(router_policy, broken_policy_is_not_taken)
 {
     fixture_open(&f, for_both);
-    struct client ann = user(OTHER, 1, "ann");
+    struct client ann = client_of_user(&f, OTHER, 1, "ann");
     uint32_t epoch = f.r.epoch;
     give_policy(&f.r, "user ann\ntopik readwrite #\n");
     cr_assert(!policies_prepare(&f.r));
@@ -224,7 +189,7 @@ Test(router_policy, removed_user_is_purged)
     struct rw_disconnect disconnect;
 
     fixture_open(&f, for_both);
-    struct client ann = user(OTHER, 1, "ann");
+    struct client ann = client_of_user(&f, OTHER, 1, "ann");
     client_subscribe(&f, &ann, "a/#", 1);
     client_publish(&f, &ann, "a/1", "x", 1 | PUBLISH_RETAIN, 1);
     PEER_SAY(&f.authd, ar_revoke, .removed = 1, .principal = slice_text("ann"));

@@ -12,22 +12,10 @@ static struct fixture f;
 #define WORKER (&f.workers[0])
 #define OTHER  (&f.workers[1])
 
-static struct client connected(struct peer *worker, uint32_t index, const char *id,
-                               uint32_t session_expiry)
-{
-    struct client client = {.worker = worker,
-                            .handle = handle_of(index, 1),
-                            .id = id,
-                            .session_expiry = session_expiry};
-
-    client_connect(&f, &client);
-    return client;
-}
-
 /* A session with one subscription whose client is away. */
 static struct client absent(const char *id, const char *filter, uint8_t qos)
 {
-    struct client client = connected(WORKER, 1, id, 1000);
+    struct client client = client_connected(&f, WORKER, 1, id, 1000);
 
     client_subscribe(&f, &client, filter, qos);
     client_vanish(&f, &client);
@@ -39,7 +27,7 @@ Test(router_store, acknowledgement_waits_for_the_commit)
 {
     fixture_open(&f, NULL);
     absent("r", "t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     f.commits = false;
     client_publish(&f, &publisher, "t", "one", 1, 1);
     client_publish(&f, &publisher, "t", "two", 2, 2);
@@ -58,9 +46,9 @@ Test(router_store, message_without_durable_consequence_does_not_wait)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client reader = connected(WORKER, 1, "r", 0);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 0);
     client_subscribe(&f, &reader, "t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     uint64_t before = persist_last(&f.r.persist);
     f.commits = false;
     client_publish(&f, &publisher, "t", "one", 2, 1);
@@ -76,9 +64,9 @@ Test(router_store, pubrel_waits_for_the_commit)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t", "one", 2, 1);
     cr_assert(client_heard(&reader, "one", &target));
     f.commits = false;
@@ -94,7 +82,7 @@ Test(router_store, qos2_id_is_kept_with_its_message)
 {
     fixture_open(&f, NULL);
     absent("r", "t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 100);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 100);
     uint64_t before = f.complete;
     client_publish(&f, &publisher, "t", "one", 2, 77);
     cr_assert_eq(f.complete, before + 2);
@@ -119,7 +107,7 @@ Test(router_store, everything_comes_back)
     fixture_open(&f, NULL);
     struct client reader = absent("r", "t/#", 2);
     struct client shared = absent("s", "$share/g/t/+", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t/1", "one", 1 | PUBLISH_RETAIN, 1);
     client_publish(&f, &publisher, "t/2", "two", 2, 2);
     client_publish(&f, &publisher, "t/3", "three", 1, 3);
@@ -166,10 +154,10 @@ Test(router_store, share_group_redelivers_after_a_restart)
 
     fixture_open(&f, NULL);
     struct client leaver = absent("a", "$share/g/t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t", "x", 1, 1);
     fixture_restart(&f, NULL);
-    struct client stayer = connected(OTHER, 1, "b", 0);
+    struct client stayer = client_connected(&f, OTHER, 1, "b", 0);
     client_subscribe(&f, &stayer, "$share/g/t", 1);
     leaver.flags = CONNECT_CLEAN_START;
     client_connect(&f, &leaver);
@@ -226,7 +214,7 @@ Test(router_store, uncommitted_changes_are_sent_to_a_new_persistd)
 {
     fixture_open(&f, NULL);
     absent("r", "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     f.commits = false;
     client_publish(&f, &publisher, "t", "one", 1, 1);
     uint64_t last = f.received;
@@ -253,9 +241,9 @@ Test(router_store, backlog_is_bounded)
     memset(payload, 'x', PAYLOAD);
     fixture_open(&f, NULL);
     absent("r", "t", 1);
-    struct client live = connected(&f.workers[2], 1, "live", 0);
+    struct client live = client_connected(&f, &f.workers[2], 1, "live", 0);
     client_subscribe(&f, &live, "t", 0);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     struct client old = {.worker = WORKER, .handle = 9, .id = "old", .version = MQTT_311};
     client_connect(&f, &old);
     f.commits = false;
@@ -271,7 +259,7 @@ Test(router_store, backlog_is_bounded)
     client_publish(&f, &old, "t", payload, 1, ++refused);
     cr_assert(PEER_HEARD(WORKER, RW_HOLD, rw_hold, &hold));
     cr_assert(hold.conn == old.handle && hold.hold == 1);
-    struct client told = connected(OTHER, 2, "told", 0);
+    struct client told = client_connected(&f, OTHER, 2, "told", 0);
     f.r.stats.publish_dropped = 0;
     client_publish(&f, &told, "t", "no", 1, 1);
     cr_assert(client_heard_ack(&told, MQTT_PUBACK, 1, REASON_QUOTA_EXCEEDED));
@@ -370,9 +358,9 @@ Test(router_store, qos2_delivery_waits_for_the_publishers_id)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 2);
-    struct client publisher = connected(OTHER, 1, "p", 100);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 100);
     f.commits = false;
     client_publish(&f, &publisher, "t", "one", 2, 1);
     cr_assert(peer_heard_nothing(WORKER) && peer_heard_nothing(OTHER));
@@ -389,9 +377,9 @@ Test(router_store, acknowledged_in_time_is_never_written)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     uint64_t before = f.received;
     f.r.persist.hold_back_s = 3600;
     for (uint16_t i = 1; i <= 5; i++) {
@@ -411,9 +399,9 @@ Test(router_store, not_acknowledged_in_time_is_written)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     uint64_t before = f.received;
     client_publish(&f, &publisher, "t", "x", 1, 1);
     cr_assert(client_heard(&reader, "x", &target));
@@ -434,9 +422,9 @@ Test(router_store, receiver_that_goes_at_once)
     struct delivery_target target;
 
     fixture_open(&f, NULL);
-    struct client reader = connected(WORKER, 1, "r", 100);
+    struct client reader = client_connected(&f, WORKER, 1, "r", 100);
     client_subscribe(&f, &reader, "t", 1);
-    struct client publisher = connected(OTHER, 1, "p", 0);
+    struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
     client_publish(&f, &publisher, "t", "x", 1, 1);
     client_vanish(&f, &reader);
     cr_assert(client_heard_ack(&publisher, MQTT_PUBACK, 1, 0));

@@ -2,12 +2,9 @@
  * deleted. Every kind of message, of the one who publishes and of the one who reads. */
 #include "common/mqtt.h"
 #include "leaks.h"
-#include "router/access/authorize.h"
 #include "router_fixture.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 TestSuite(router_withdrawal, .fini = leaks_check);
 
@@ -15,24 +12,6 @@ static struct fixture f;
 #define READER  (&f.workers[0])
 #define WRITER  (&f.workers[1])
 #define ANOTHER (&f.workers[2])
-
-static void give_policy(struct router *r, const char *text)
-{
-    struct mc_file file = {.kind = FILE_ACL, .listener = LISTENERS_MAX, .name = slice_text("acl")};
-    int fd = memfd_create("acl", MFD_CLOEXEC);
-
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    policies_take_file(r, &file, fd);
-}
-
-static void change_policy(const char *text)
-{
-    give_policy(&f.r, text);
-    cr_assert(policies_prepare(&f.r), "%s", f.r.policies.error);
-    policies_commit(&f.r);
-    authorize_all_again(&f.r);
-    fixture_settle(&f);
-}
 
 /* Everybody's own topics, which bob may read: rules that go on allowing what a deleted user did. */
 static void open_to_bob(struct router *r)
@@ -44,18 +23,6 @@ static void remove_user(const char *name)
 {
     PEER_SAY(&f.authd, ar_revoke, .removed = 1, .principal = slice_text(name));
     fixture_settle(&f);
-}
-
-static struct client user(struct peer *worker, uint32_t index, const char *name)
-{
-    struct client client = {.worker = worker,
-                            .handle = handle_of(index, 1),
-                            .id = name,
-                            .user = name,
-                            .session_expiry = 1000};
-
-    client_connect(&f, &client);
-    return client;
 }
 
 static void come_back(struct client *client)
@@ -95,7 +62,7 @@ Test(router_withdrawal, will_of_a_deleted_user)
 
     for (unsigned delayed = 0; delayed <= 1; delayed++) {
         fixture_open(&f, open_to_bob);
-        struct client bob = user(READER, 1, "bob");
+        struct client bob = client_of_user(&f, READER, 1, "bob");
         client_subscribe(&f, &bob, "#", 0);
         connect_with_will(7, delayed ? 10 : 0);
         if (delayed) {
@@ -125,9 +92,9 @@ Test(router_withdrawal, messages_of_a_deleted_user)
     char text[8];
 
     fixture_open(&f, open_to_bob);
-    struct client ann = user(WRITER, 1, "ann");
-    struct client carl = user(WRITER, 2, "carl");
-    struct client bob = user(READER, 1, "bob");
+    struct client ann = client_of_user(&f, WRITER, 1, "ann");
+    struct client carl = client_of_user(&f, WRITER, 2, "carl");
+    struct client bob = client_of_user(&f, READER, 1, "bob");
     bob.receive_maximum = 2;
     come_back(&bob);
     client_subscribe(&f, &bob, "#", 2);
@@ -157,9 +124,9 @@ Test(router_withdrawal, answers_to_what_was_withdrawn)
     struct rw_ack ack;
 
     fixture_open(&f, open_to_bob);
-    struct client ann = user(WRITER, 1, "ann");
-    struct client carl = user(WRITER, 2, "carl");
-    struct client bob = user(READER, 1, "bob");
+    struct client ann = client_of_user(&f, WRITER, 1, "ann");
+    struct client carl = client_of_user(&f, WRITER, 2, "carl");
+    struct client bob = client_of_user(&f, READER, 1, "bob");
     bob.receive_maximum = 2;
     come_back(&bob);
     client_subscribe(&f, &bob, "#", 2);
@@ -236,8 +203,9 @@ Test(router_withdrawal, users_who_are_not_on_the_list)
     struct delivery_target target;
 
     fixture_open(&f, open_to_bob);
-    struct client users[] = {user(WRITER, 1, "ann"), user(WRITER, 2, "carl"),
-                             user(WRITER, 3, "dora"), user(READER, 1, "bob")};
+    struct client users[] = {
+        client_of_user(&f, WRITER, 1, "ann"), client_of_user(&f, WRITER, 2, "carl"),
+        client_of_user(&f, WRITER, 3, "dora"), client_of_user(&f, READER, 1, "bob")};
     client_subscribe(&f, &users[3], "ann/#", 1);
     client_subscribe(&f, &users[0], "ann/#", 1);
     client_vanish(&f, &users[3]);
@@ -292,13 +260,13 @@ Test(router_withdrawal, will_that_the_change_itself_fires)
     fixture_open(&f, open_to_all);
     for (unsigned i = 0; i < 16; i++) {
         snprintf(names[i], sizeof(names[i]), "r%u", i);
-        readers[i] = user(READER, i + 1, names[i]);
+        readers[i] = client_of_user(&f, READER, i + 1, names[i]);
         cr_assert_eq(client_subscribe(&f, &readers[i], "#", 0), 0);
     }
     connect_with_will(7, 0);
     struct client ann = {.worker = WRITER, .handle = 7, .id = "w", .user = "ann"};
     cr_assert_eq(client_subscribe(&f, &ann, "other/#", 0), 0);
-    change_policy("pattern readwrite %u/#\n");
+    change_policy(&f, "pattern readwrite %u/#\n");
     cr_assert(was_ended(WRITER));
     while ((type = peer_next(READER, &body)) != 0) {
         cr_assert_neq(type, RW_DELIVER);
@@ -315,8 +283,8 @@ Test(router_withdrawal, shared_messages_that_the_change_gives_back)
     uint16_t type;
 
     fixture_open(&f, open_to_all);
-    struct client ann = user(WRITER, 1, "ann");
-    struct client one = user(READER, 1, "one");
+    struct client ann = client_of_user(&f, WRITER, 1, "ann");
+    struct client one = client_of_user(&f, READER, 1, "one");
     struct client two = {.worker = ANOTHER,
                          .handle = handle_of(1, 1),
                          .id = "two",
@@ -330,7 +298,7 @@ Test(router_withdrawal, shared_messages_that_the_change_gives_back)
     for (uint16_t i = 1; i <= 4; i++)
         client_publish(&f, &ann, "ann/1", "for the group", 1, i);
     cr_assert_eq(f.r.stats.queued, 4);
-    change_policy("pattern readwrite %u/#\n");
+    change_policy(&f, "pattern readwrite %u/#\n");
     cr_assert_eq(f.r.stats.queued, 0);
     cr_assert_eq(f.r.subscriptions.count, 0);
     cr_assert_eq(fixture_records(&f, RECORD_QUEUED), 0);
@@ -350,15 +318,15 @@ Test(router_withdrawal, exactly_once_of_a_reader_without_right)
     struct rw_ack ack;
 
     fixture_open(&f, open_to_all);
-    struct client ann = user(WRITER, 1, "ann");
-    struct client bob = user(READER, 1, "bob");
+    struct client ann = client_of_user(&f, WRITER, 1, "ann");
+    struct client bob = client_of_user(&f, READER, 1, "bob");
     client_subscribe(&f, &bob, "ann/#", 2);
     client_publish(&f, &ann, "ann/1", "released", 2, 1);
     client_publish(&f, &ann, "ann/2", "sent", 2, 2);
     cr_assert(client_heard(&bob, "released", &released) && client_heard(&bob, "sent", &sent));
     client_ack(&f, &bob, MQTT_PUBREC, released.packet_id);
     cr_assert(PEER_HEARD(READER, RW_ACK, rw_ack, &ack));
-    change_policy("pattern readwrite %u/#\n");
+    change_policy(&f, "pattern readwrite %u/#\n");
     cr_assert(was_ended(READER));
     client_vanish(&f, &bob);
     bob.handle = handle_of(1, 2);
@@ -382,13 +350,13 @@ Test(router_withdrawal, exactly_once_of_a_publisher_without_right)
     struct rw_ack ack;
 
     fixture_open(&f, open_to_all);
-    struct client ann = user(WRITER, 1, "ann");
-    struct client bob = user(READER, 1, "bob");
+    struct client ann = client_of_user(&f, WRITER, 1, "ann");
+    struct client bob = client_of_user(&f, READER, 1, "bob");
     client_subscribe(&f, &bob, "ann/#", 2);
     client_vanish(&f, &bob);
     client_publish(&f, &ann, "ann/1", "unreleased", 2 | PUBLISH_RETAIN, 9);
     cr_assert(client_heard_ack(&ann, MQTT_PUBREC, 9, 0));
-    change_policy("pattern read #\n");
+    change_policy(&f, "pattern read #\n");
     client_ack(&f, &ann, MQTT_PUBREL, 9);
     cr_assert(PEER_HEARD(WRITER, RW_ACK, rw_ack, &ack));
     cr_assert(ack.packet == MQTT_PUBCOMP && ack.reason == 0);

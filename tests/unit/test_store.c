@@ -1,13 +1,11 @@
 /* The sealed store: what it keeps, what it hides, and which tampering it notices. */
+#include "store_load.h"
+
 #include "persistd/committer.h"
-#include "persistd/load.h"
 #include "persistd/mend.h"
 #include "persistd/read_ahead.h"
 #include "persistd/rollback_guard.h"
 #include "persistd/store.h"
-
-#include "common/log.h"
-#include "common/proto_persistd.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -16,9 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { LETTERS = 26, PAIR_SIZE = 64 };
 
 static char directory[] = "/tmp/bulkhead-store-XXXXXX";
 static uint8_t key_bytes[KEY_SIZE];
@@ -26,20 +25,11 @@ static struct key_source source;
 static struct keyring *keyring;
 static struct store store;
 static uint64_t number;
-static char log_text[8192];
-
-static void collect_log(void *context, int level, struct slice text)
-{
-    size_t used = strlen(log_text);
-    (void)context;
-    (void)level;
-    snprintf(log_text + used, sizeof(log_text) - used, "%.*s\n", SLICE_ARGS(text));
-}
 
 static void begin(void)
 {
     cr_assert(sodium_init() >= 0);
-    log_set_sink(collect_log, NULL);
+    log_collect();
     cr_assert_not_null(mkdtemp(directory));
     cr_assert_eq(chdir(directory), 0);
     memset(key_bytes, 7, sizeof(key_bytes));
@@ -103,55 +93,29 @@ static struct place place_of(const char *key)
     return seal_place(keyring, RECORD_RETAINED, slice_text(key));
 }
 
-static bool never(void *context, unsigned state, uint16_t type, struct slice body)
+/* A record as "key=value ", at the place of its key's first letter. */
+static void note_pair(const struct pr_record *record, void *context)
 {
-    (void)context;
-    (void)state;
-    (void)type;
-    (void)body;
-    return false;
+    char(*pairs)[PAIR_SIZE] = context;
+    unsigned at = record->key.data[0] - (unsigned)'a';
+
+    cr_assert_lt(at, LETTERS);
+    snprintf(pairs[at], PAIR_SIZE, "%.*s=%.*s ", SLICE_ARGS(record->key),
+             SLICE_ARGS(record->value));
 }
-static const struct channel_handlers no_handlers = {.frame = never};
 
 /* Reopens and loads everything; the records as "key=value " in the order of their keys' first
  * letters. */
 static bool reload(bool refuse, char *text, size_t size, uint64_t *damaged)
 {
-    static struct channel channel;
-    struct load load;
-    int fds[2];
+    char pairs[LETTERS][PAIR_SIZE] = {{0}};
 
     store_close(&store);
     cr_assert(store_open(&store), "%s", store.error);
-    log_text[0] = '\0';
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
-    channel_open(&channel, loop, fds[0], 1 << 20, &no_handlers, NULL);
-    load_begin(&load, &store, refuse);
-    cr_assert(load_step(&load, &channel));
-    bool good = load_end(&load, damaged);
-    const char *found[26] = {0};
-    static char pairs[26][64];
-    while (buf_len(&channel.out) > 0) {
-        struct frame_header header;
-        struct pr_record record;
-        memcpy(&header, buf_head(&channel.out), sizeof(header));
-        cr_assert(pr_record_decode(slice_of(buf_head(&channel.out) + sizeof(header), header.length),
-                                   &record));
-        unsigned at = record.key.data[0] - (unsigned)'a';
-        snprintf(pairs[at], sizeof(pairs[at]), "%.*s=%.*s ", SLICE_ARGS(record.key),
-                 SLICE_ARGS(record.value));
-        found[at] = pairs[at];
-        buf_consume(&channel.out, sizeof(header) + header.length);
-    }
+    bool good = store_load_all(&store, refuse, damaged, note_pair, pairs);
     text[0] = '\0';
-    for (size_t i = 0; i < 26; i++) {
-        if (found[i] != NULL)
-            snprintf(text + strlen(text), size - strlen(text), "%s", found[i]);
-    }
-    channel_close(&channel);
-    close(fds[1]);
-    ev_loop_destroy(loop);
+    for (size_t i = 0; i < LETTERS; i++)
+        snprintf(text + strlen(text), size - strlen(text), "%s", pairs[i]);
     return good;
 }
 
