@@ -109,7 +109,7 @@ def test_a_full_disk(on_volume):
     kill_everything(broker)
     broker.start()
     check = broker.connect("check")
-    check.subscribe(("flood/#", 0))
+    check.subscribe(("flood/#", 1))
     found = {packet.topic: packet.payload for packet in check.receive_all(len(flood.accepted))}
     assert found == flood.accepted
 
@@ -126,7 +126,7 @@ def test_a_router_that_dies_while_the_disk_is_full(on_volume):
                "the new router to load")
     broker.adopt()
     check = broker.connect("check")
-    check.subscribe(("flood/#", 0))
+    check.subscribe(("flood/#", 1))
     found = {packet.topic: packet.payload for packet in check.receive_all(len(flood.accepted))}
     assert flood.accepted.items() <= found.items()
 
