@@ -48,7 +48,8 @@ static void tell(struct router *r, json_t *event)
 {
     struct audit *audit = &r->audit;
     char *line = (char *)buf_reserve(&audit->gathered, EVENT_MAX + 1);
-    size_t len = event != NULL ? json_dumpb(event, line, EVENT_MAX, JSON_COMPACT) : 0;
+    size_t len =
+        event != NULL ? json_dumpb(event, line, EVENT_MAX, JSON_COMPACT | JSON_ENSURE_ASCII) : 0;
 
     json_decref(event);
     if (r->child == NULL)

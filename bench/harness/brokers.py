@@ -43,6 +43,7 @@ max_queued_messages 0
 persistence_location {folder}/data/
 key_file {folder}/bulkhead.key
 control_socket {folder}/control.sock
+log_type error
 {options}
 listener {tcp} 127.0.0.1
 listener {ws} 127.0.0.1

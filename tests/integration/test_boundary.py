@@ -142,7 +142,9 @@ def test_worker_cannot_lie_in_the_audit_log(new_broker):
               b'{"event":"proxy_spoof","chain":"00"}', b'{"event":"audit_begin"}', b"no json",
               b'{"event":"proxy_spoof","address":"' + "ä".encode() * 12000 + b'"}',
               b'{"event":"stop","code":0}']
-    for event in forged:
+    its_own = (b'{"event":"proxy_spoof","process":"master","pid":1,"time":"never","sequence":7,'
+               b'"address":"192.0.2.1","listener":0,"means":"none","count":1}')
+    for event in [*forged[:3], b"\n".join([*forged[3:], its_own])]:
         body = len(event).to_bytes(4, "little") + event
         end.send(frame(message_number("CM_AUDIT"), body))
     end.close()
@@ -151,6 +153,8 @@ def test_worker_cannot_lie_in_the_audit_log(new_broker):
     assert all(record["process"] == "worker" and record["pid"] == worker
                for record in stack.audited("unreadable_event"))
     assert not stack.audited("connected", user="root") and not stack.audited("stop")
+    told, = stack.audited("proxy_spoof", means="none")
+    assert told["process"] == "worker" and told["pid"] == worker and told["time"] != "never"
     assert "hold" in stack.control("audit", "verify").stdout
     ann.ping()
 
