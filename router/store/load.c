@@ -225,12 +225,17 @@ static struct slice value_of(const struct part *part)
 static bool add_subscription(struct load *load, const struct numbered *owner,
                              const struct part *part)
 {
+    struct router *r = load->r;
     struct record_subscription record;
 
     if (!decode_subscription(key_of(part), value_of(part), &record))
         return false;
-    subscriptions_add(&load->r->subscriptions, &owner->session->subscriber, record.filter,
-                      &record.options, NULL);
+    const struct subscription *subscription = subscriptions_add(
+        &r->subscriptions, &owner->session->subscriber, record.filter, &record.options, NULL);
+    if (record.replaying > r->last_message)
+        r->last_message = record.replaying;
+    if (record.replaying != 0)
+        replay_start(r, owner->session, record.filter, subscription, record.replaying);
     return true;
 }
 

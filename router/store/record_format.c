@@ -182,7 +182,8 @@ bool decode_session(struct slice key, struct slice value, struct record_session 
            record->number != 0;
 }
 
-void encode_subscription(struct buf *out, const struct subscription_options *options)
+void encode_subscription(struct buf *out, const struct subscription_options *options,
+                         uint64_t replaying)
 {
     put_u8(out, RECORD_VERSION);
     put_u8(out, options->qos);
@@ -190,6 +191,8 @@ void encode_subscription(struct buf *out, const struct subscription_options *opt
     put_u8(out, options->no_local);
     put_u8(out, options->retain_as_published);
     put_u32(out, options->identifier);
+    if (replaying != 0)
+        put_u64(out, replaying);
 }
 
 bool decode_subscription(struct slice key, struct slice value, struct record_subscription *record)
@@ -207,7 +210,10 @@ bool decode_subscription(struct slice key, struct slice value, struct record_sub
     record->options.no_local = get_at_most(&c, 1);
     record->options.retain_as_published = get_at_most(&c, 1);
     record->options.identifier = cursor_u32(&c);
-    return !k.failed && cursor_done(&c) && topic_filter_parse(record->filter, &parts);
+    if (!c.failed && !cursor_done(&c))
+        record->replaying = cursor_u64(&c);
+    return !k.failed && cursor_done(&c) && topic_filter_parse(record->filter, &parts) &&
+           (record->replaying == 0 || parts.group.len == 0);
 }
 
 void encode_queued_start(struct buf *out, const struct record_queued *record)

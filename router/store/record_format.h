@@ -48,6 +48,7 @@ struct record_session {
 struct record_subscription {
     struct slice filter;
     uint64_t session;
+    uint64_t replaying; /* the newest retained message of the replay that it waits for; 0: none */
     struct subscription_options options;
 };
 
@@ -87,7 +88,8 @@ struct record_will {
 void encode_message(struct buf *out, const struct message *message, bool with_topic);
 void encode_session_key(struct buf *out, const struct principal *principal, struct slice client_id);
 void encode_session(struct buf *out, const struct record_session *record);
-void encode_subscription(struct buf *out, const struct subscription_options *options);
+void encode_subscription(struct buf *out, const struct subscription_options *options,
+                         uint64_t replaying);
 void encode_queued_start(struct buf *out, const struct record_queued *record);
 void encode_will(struct buf *out, const struct record_will *record, const struct message *message);
 void encode_number_key(struct buf *out, uint64_t number, const void *rest, size_t size);

@@ -111,11 +111,11 @@ void record_session_end(struct router *r, struct session *session)
 /* --- subscriptions --- */
 
 void record_subscription(struct router *r, const struct session *session, struct slice filter,
-                         const struct subscription_options *options)
+                         const struct subscription_options *options, uint64_t replaying)
 {
     if (!session->stored)
         return;
-    encode_subscription(fresh(&r->record), options);
+    encode_subscription(fresh(&r->record), options, replaying);
     persist_put(r, RECORD_SUBSCRIPTION, session_part_key(r, session, filter.data, filter.len),
                 bytes_of(&r->record));
 }

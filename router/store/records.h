@@ -14,8 +14,9 @@ void record_retained_delete(struct router *r, struct slice topic);
 void record_session(struct router *r, struct session *session);
 /* The session and all that belongs to it. */
 void record_session_end(struct router *r, struct session *session);
+/* replaying: what replay_newest() says of it. */
 void record_subscription(struct router *r, const struct session *session, struct slice filter,
-                         const struct subscription_options *options);
+                         const struct subscription_options *options, uint64_t replaying);
 void record_subscription_delete(struct router *r, const struct session *session,
                                 struct slice filter);
 /* A message for the newest entries of these sessions. */

@@ -5,6 +5,7 @@
 #include "router/access/authorize.h"
 #include "router/messages/fanout.h"
 #include "router/messages/send.h"
+#include "router/store/records.h"
 
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ struct replay {
     uint64_t newest; /* message id: what came later was for the subscription itself */
     struct session *session;
     struct retained_cursor *cursor;
+    const struct subscription *subscription;
     uint64_t filter; /* keyed hash */
     uint32_t identifier;
     uint8_t qos;
@@ -94,8 +96,21 @@ void replay_cancel(struct router *r, struct session *session, struct slice filte
     }
 }
 
+uint64_t replay_newest(const struct session *session, struct slice filter)
+{
+    if (session->replays == NULL)
+        return 0;
+    uint64_t hash = keyed_hash(filter.data, filter.len);
+    for (const struct replay *replay = session->replays; replay != NULL;
+         replay = replay->next_of_session) {
+        if (replay->filter == hash)
+            return replay->newest;
+    }
+    return 0;
+}
+
 void replay_start(struct router *r, struct session *session, struct slice filter,
-                  const struct subscription_options *options)
+                  const struct subscription *subscription, uint64_t newest)
 {
     replay_cancel(r, session, filter);
     if (!worthwhile(r, filter))
@@ -103,12 +118,13 @@ void replay_start(struct router *r, struct session *session, struct slice filter
     struct replay *replay = calloc(1, sizeof(*replay));
     VERIFY(replay != NULL);
     replay->session = session;
-    replay->newest = r->last_message;
+    replay->newest = newest;
+    replay->subscription = subscription;
     replay->cursor = retained_cursor_new(&r->retained, filter);
     replay->filter = keyed_hash(filter.data, filter.len);
-    replay->identifier = options->identifier;
-    replay->qos = options->qos;
-    replay->no_local = options->no_local;
+    replay->identifier = subscription->identifier;
+    replay->qos = subscription->qos;
+    replay->no_local = subscription->no_local;
     replay->next_of_session = session->replays;
     replay->link_of_session = &session->replays;
     if (session->replays != NULL)
@@ -195,6 +211,25 @@ static bool visit(struct router *r, const struct replay *replay)
     return true;
 }
 
+/* All was sent: after a restart it is not to be sent again. */
+static void finish(struct router *r, struct replay *replay)
+{
+    const struct subscription *subscription = replay->subscription;
+    uint8_t filter[MQTT_STRING_MAX];
+    size_t size = subscription_filter(&r->subscriptions, subscription, filter, sizeof(filter));
+
+    VERIFY(size <= sizeof(filter));
+    record_subscription(
+        r, replay->session, slice_of(filter, (uint32_t)size),
+        &(struct subscription_options){.identifier = subscription->identifier,
+                                       .qos = subscription->qos,
+                                       .retain_handling = subscription->retain_handling,
+                                       .no_local = subscription->no_local,
+                                       .retain_as_published = subscription->retain_as_published},
+        0);
+    replay_free(r, replay->session, replay);
+}
+
 bool replay_turn(struct router *r)
 {
     struct replays *replays = &r->replays;
@@ -206,7 +241,7 @@ bool replay_turn(struct router *r)
             continue;
         stop(replays, replay);
         if (retained_cursor_done(replay->cursor))
-            replay_free(r, replay->session, replay);
+            finish(r, replay);
     }
     return replays->runnable != NULL;
 }

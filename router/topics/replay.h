@@ -16,10 +16,15 @@ struct replays {
     size_t count;            /* that exist */
 };
 
-/* Has what filter (plain) matches sent to the session, from replay_continue() on: SUBACK comes
- * first. One that is under way for the same filter begins anew. */
+/* Has what filter, of a plain subscription, matches sent to the session, from replay_continue() on:
+ * SUBACK comes first. newest is the id of the last message that is not sent anyway. One that is
+ * under way for the same filter begins anew; at its end the subscription's record is written again.
+ */
 void replay_start(struct router *r, struct session *session, struct slice filter,
-                  const struct subscription_options *options);
+                  const struct subscription *subscription, uint64_t newest);
+
+/* What the replay that is under way for filter was started with; 0: none is. */
+uint64_t replay_newest(const struct session *session, struct slice filter);
 
 /* The session can take more. While its client is away its replays wait. */
 void replay_continue(struct router *r, struct session *session);

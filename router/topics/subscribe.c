@@ -85,11 +85,12 @@ static uint8_t subscribe(struct router *r, struct connection *c, const struct wa
         return REASON_QUOTA_EXCEEDED;
     if (options.qos > limits_qos(r, c))
         options.qos = limits_qos(r, c);
-    subscriptions_add(&r->subscriptions, &session->subscriber, filter, &options, &existed);
-    record_subscription(r, session, filter, &options);
+    struct subscription *subscription =
+        subscriptions_add(&r->subscriptions, &session->subscriber, filter, &options, &existed);
     bool replay = options.retain_handling == 0 || (options.retain_handling == 1 && !existed);
     if (replay && parts.group.len == 0) /* [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] */
-        replay_start(r, session, parts.filter, &options);
+        replay_start(r, session, parts.filter, subscription, r->last_message);
+    record_subscription(r, session, filter, &options, replay_newest(session, filter));
     return options.qos;
 }
 

@@ -116,6 +116,28 @@ def test_dead_router_costs_connections_but_no_acknowledged_message(new_broker, t
     assert [int(packet.payload) for packet in back.receive_all(20)] == list(range(20))
 
 
+def test_retained_messages_under_way_survive_the_router(new_broker, topic):
+    """A new subscription of a session that is kept gets all of them, though the router died while it
+    sent them; then it is not sent them again."""
+    broker = new_broker()
+    publisher = broker.connect("p")
+    expected = {f"{topic}/{number}" for number in range(100)}
+    for name in expected:
+        publisher.publish(name, "kept", qos=1, retain=True)
+    reader = broker.connect("reader", clean=False, properties={**KEEP, "receive_maximum": 1})
+    reader.subscribe((f"{topic}/#", 1))
+    reader.expect(mqtt.PUBLISH)
+    broker.kill_process("router")
+    reader.expect_closed()
+    broker.wait_replaced("router")
+    back = connect_again(broker, "reader")
+    while expected:
+        expected.discard(back.receive().topic)
+    back.drain()
+    broker.restart()
+    assert durable(broker, "reader").drain() == []
+
+
 @pytest.mark.parametrize("name", ["worker", "router", "persistd", "authd"])
 def test_crash_loop_ends_the_broker(new_broker, name):
     """A child that dies again and again ends the broker, with a message and its own exit code."""
