@@ -322,7 +322,7 @@ class Model:
             for copy in session.flight:
                 if copy.group == group and copy.state == SENT and copy.qos == 1 and \
                         not copy.message.expired:
-                    self._share(copy.message, group, moved=True)
+                    self._share(copy.message, group, moved=True, optional=copy.optional)
         for shared in list(self.shared):
             if shared.group == group and session in shared.options and (ended or others):
                 self._move(shared, session, ended, others)
@@ -420,10 +420,10 @@ class Model:
         return here or {session: copies for session, copies in options.items()
                         if session.link is None and copies[0].qos > 0}
 
-    def _share(self, message, group, moved=False):
+    def _share(self, message, group, moved=False, optional=False):
         options = self._options(message, group)
         if options:
-            self.shared.append(Shared(message, group, options, moved))
+            self.shared.append(Shared(message, group, options, moved, optional))
 
     def expire(self, message):
         """The message's time is over; what has been begun is still completed."""
