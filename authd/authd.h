@@ -58,6 +58,9 @@ void check_start(struct authd *authd);
 /* Tells the router which keys' tokens are good; who was let in by another one has to go. */
 void announce_token_keys(struct authd *authd);
 
+/* Tells the router that it has heard all that the reload with this epoch changed. */
+void announce_in_force(struct authd *authd, uint32_t epoch);
+
 /* Decides one credential and sends the verdict to the router, at once or later. False: the worker
  * broke the protocol. */
 bool check_credential(struct worker_link *worker, const struct wa_check *check);

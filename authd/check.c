@@ -402,6 +402,14 @@ void announce_token_keys(struct authd *authd)
         ar_token_keys_encode(&authd->router.out, &m);
 }
 
+void announce_in_force(struct authd *authd, uint32_t epoch)
+{
+    struct ar_in_force m = {.epoch = epoch};
+
+    if (router_listens(authd))
+        ar_in_force_encode(&authd->router.out, &m);
+}
+
 /* --- any credential --- */
 
 static void refuse_nameless(struct worker_link *worker, const struct wa_check *m)

@@ -183,6 +183,7 @@ static bool take_reload_end(void *context, const struct mc_reload_end *m)
         take_new_users(a);
         tokens_commit(&a->tokens);
         announce_token_keys(a);
+        announce_in_force(a, m->epoch);
     } else {
         tokens_forget(&a->tokens);
         users_free(a->new_users);

@@ -61,11 +61,15 @@
     F(u8, last, 1)                                                                                 \
     F(blob, names, USER_NAMES_MAX)
 
+/* What a reload changed about users and tokens was said before this: the epoch of MC_RELOAD_END. */
+#define FIELDS_ar_in_force(F) F(u32, epoch, UINT32_MAX)
+
 #define AUTHD_TO_ROUTER(M)                                                                         \
     M(AR_VERDICT, ar_verdict, CHANNEL_SERVING)                                                     \
     M(AR_REVOKE, ar_revoke, CHANNEL_SERVING)                                                       \
     M(AR_TOKEN_KEYS, ar_token_keys, CHANNEL_SERVING)                                               \
-    M(AR_USERS, ar_users, CHANNEL_SERVING)
+    M(AR_USERS, ar_users, CHANNEL_SERVING)                                                         \
+    M(AR_IN_FORCE, ar_in_force, CHANNEL_SERVING)
 
 MESSAGE_TABLE(worker_to_authd, WORKER_TO_AUTHD)
 MESSAGE_TABLE(authd_to_router, AUTHD_TO_ROUTER)

@@ -160,7 +160,9 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
 /* Workers: the rest of the broker is up, or gone: accept connections, or stop accepting. */
 #define FIELDS_mc_serve(F) F(u8, serve, 1)
 /* A reload: files follow as MC_FILE, then MC_RELOAD; the child parses everything and answers
- * CM_RELOADED; only when every child could does the master send MC_RELOAD_COMMIT. */
+ * CM_RELOADED; only when every child could does the master send MC_RELOAD_END to take it over. The
+ * router answers that with CM_IN_FORCE, when authd has told it of its part (AR_IN_FORCE) as well.
+ */
 #define FIELDS_mc_reload(F) F(u32, epoch, UINT32_MAX)
 #define FIELDS_mc_reload_end(F)                                                                    \
     F(u32, epoch, UINT32_MAX)                                                                      \
@@ -222,6 +224,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     F(u32, epoch, UINT32_MAX)                                                                      \
     F(u8, good, 1)                                                                                 \
     F(blob, reason, TEXT_MAX)
+#define FIELDS_cm_in_force(F) F(u32, epoch, UINT32_MAX)
 #define FIELDS_cm_reply(F)                                                                         \
     F(u32, id, UINT32_MAX)                                                                         \
     F(u8, last, 1)                                                                                 \
@@ -242,6 +245,7 @@ enum listener_transport { TRANSPORT_TCP, TRANSPORT_UNIX };
     M(CM_AUDIT_LINE, cm_audit_line, CHANNEL_ANY)                                                   \
     M(CM_AUDIT_STATE, cm_audit_state, CHANNEL_ANY)                                                 \
     M(CM_RELOADED, cm_reloaded, CHANNEL_SERVING)                                                   \
+    M(CM_IN_FORCE, cm_in_force, CHANNEL_SERVING)                                                   \
     M(CM_REPLY, cm_reply, CHANNEL_SERVING)                                                         \
     M(CM_DRAINED, cm_drained, CHANNEL_ANY)                                                         \
     M(CM_BROKEN_PEER, cm_broken_peer, CHANNEL_ANY)

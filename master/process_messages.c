@@ -91,6 +91,11 @@ static bool on_cm_reloaded(struct process *p, const struct cm_reloaded *m)
     return reload_answer(p, m);
 }
 
+static bool on_cm_in_force(struct process *p, const struct cm_in_force *m)
+{
+    return p->role == ROLE_ROUTER && reload_in_force(p->master, m->epoch);
+}
+
 static bool on_cm_reply(struct process *p, const struct cm_reply *m)
 {
     return commands_answer(p, m);

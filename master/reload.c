@@ -1,5 +1,5 @@
 /* The two-phase reload: everyone reads the new files beside the old ones; only when all could, all
- * are told to take them. */
+ * are told to take them. It is over when the router has, and knows what authd found changed. */
 #include "master/reload.h"
 
 #include "master/audit.h"
@@ -19,10 +19,12 @@ static struct {
     struct config *config;
     struct file_set policies;
     bool answered[PROCESSES_FIXED]; /* or not asked */
+    bool committed;                 /* everyone was told to take the new files */
     ev_timer limit;
     reload_done_fn *done;
     void *context;
     char problems[TEXT_MAX];
+    char outcome[TEXT_MAX]; /* for the operator, once committed */
 } reload;
 
 static void collect_problem(void *context, int level, const char *text)
@@ -75,7 +77,6 @@ static void abandon(struct master *m, const char *why)
 
 static void commit(struct master *m)
 {
-    char text[TEXT_MAX];
     char *later = config_restart_differences(m->config, reload.config);
 
     files_close(&m->policies);
@@ -88,11 +89,11 @@ static void commit(struct master *m)
         if (m->processes[i].state == PROCESS_READY)
             setup_again(&m->processes[i]);
     }
-    snprintf(text, sizeof(text), "done%s%s%s",
+    snprintf(reload.outcome, sizeof(reload.outcome), "done%s%s%s",
              logging ? "" : ", but the log stays where it was, it says why",
              later != NULL ? ", but a restart is needed for: " : "", later != NULL ? later : "");
     free(later);
-    finish(m, true, text);
+    reload.committed = true;
 }
 
 static void commit_when_all_answered(struct master *m)
@@ -108,7 +109,11 @@ static void on_limit(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
     (void)loop;
     (void)revents;
-    abandon(watcher->data, "a process did not answer in time");
+    if (reload.committed)
+        finish(watcher->data, true,
+               "done, but the router has not said in time that it is in force");
+    else
+        abandon(watcher->data, "a process did not answer in time");
 }
 
 static void ask(struct master *m)
@@ -149,6 +154,7 @@ void reload_begin(struct master *m, reload_done_fn *done, void *context)
     reload.done = done;
     reload.context = context;
     reload.problems[0] = '\0';
+    reload.committed = false;
     notify_state("RELOADING=1");
     ev_timer_init(&reload.limit, on_limit, ANSWER_LIMIT, 0);
     reload.limit.data = m;
@@ -190,10 +196,21 @@ bool reload_answer(struct process *p, const struct cm_reloaded *m)
     return true;
 }
 
+bool reload_in_force(struct master *m, uint32_t epoch)
+{
+    if (reload.active && reload.committed && epoch == reload.epoch)
+        finish(m, true, reload.outcome);
+    return epoch <= reload.epoch;
+}
+
 void reload_process_gone(const struct process *p)
 {
     size_t index = (size_t)(p - p->master->processes);
 
-    if (reload.active && index < PROCESSES_FIXED && p->role != ROLE_PERSISTD)
+    if (!reload.active || index >= PROCESSES_FIXED || p->role == ROLE_PERSISTD)
+        return;
+    if (reload.committed)
+        finish(p->master, true, reload.outcome);
+    else
         abandon(p->master, "a process died while it read the new files");
 }

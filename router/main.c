@@ -78,6 +78,8 @@ static bool take_reload_end(void *context, const struct mc_reload_end *m)
     if (m->commit) {
         policies_commit(r);
         authorize_all_again(r);
+        r->reload.own = m->epoch;
+        router_confirm_reload(r);
     } else {
         policies_forget(r);
     }

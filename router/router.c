@@ -1,6 +1,7 @@
 /* The router as a whole: its beginning, its turn, its end. */
 #include "router/router.h"
 
+#include "common/child.h"
 #include "common/verify.h"
 #include "router/access/authd_link.h"
 #include "router/audit.h"
@@ -166,4 +167,15 @@ void router_free(struct router *r)
     ev_check_stop(r->loop, &r->clock);
     ev_idle_stop(r->loop, &r->more);
     ev_timer_stop(r->loop, &r->wheel_timer);
+}
+
+void router_confirm_reload(struct router *r)
+{
+    struct cm_in_force m = {.epoch = r->reload.own};
+
+    if (r->reload.own != r->reload.authd)
+        return;
+    audit_send(r); /* what it did is on record before it is called done */
+    if (r->child != NULL)
+        control_send_message(&r->child->control, cm_in_force, &m, -1);
 }

@@ -87,8 +87,12 @@ struct router {
     uint64_t wall;           /* milliseconds since 1970, read once a turn */
     uint64_t wheel_timer_at; /* what wheel_timer is set to, on the clock of now */
     uint64_t last_message;   /* the greatest message id given out */
-    uint32_t users_listed;   /* counts authd's lists of all users */
-    uint32_t epoch;          /* of the policy; counts its changes from 1 */
+    struct {
+        uint32_t own;   /* the last reload that the router has taken over */
+        uint32_t authd; /* ... and the last of which authd has told all that it changed */
+    } reload;
+    uint32_t users_listed; /* counts authd's lists of all users */
+    uint32_t epoch;        /* of the policy; counts its changes from 1 */
     bool draining;
 };
 
@@ -103,5 +107,8 @@ void router_read_clocks(struct router *r);
 
 /* The end of a loop turn: paced work, then everything that was produced is sent. */
 void router_turn(struct router *r);
+
+/* Tells the master that a reload is in force, once it is here and authd's part is known. */
+void router_confirm_reload(struct router *r);
 
 #endif

@@ -52,6 +52,13 @@ static bool on_ar_users(struct router *r, const struct ar_users *m)
     return true;
 }
 
+static bool on_ar_in_force(struct router *r, const struct ar_in_force *m)
+{
+    r->reload.authd = m->epoch;
+    router_confirm_reload(r);
+    return true;
+}
+
 MESSAGE_DISPATCH(on_frame, struct router, AUTHD_TO_ROUTER)
 
 static void on_closed(void *context, const char *why)

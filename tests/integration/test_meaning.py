@@ -33,14 +33,11 @@ def stack(build, shared_stacks):
 
 
 def withdraw(stack, how):
-    """Takes away what ann may write or bob may read: by new rules, or with the user. Returns when
-    the router knows, which authd tells it of deleted users after the reload was answered."""
+    """Takes away what ann may write or bob may read: by new rules, or with the user."""
     whose, _, deleted = how.partition(" ")
     if deleted:
         gone = "ann" if whose == "writer" else "bob"
         stack.reload(users=[user for user in USERS if user != gone])
-        if gone in stack.seen:
-            stack.wait_audited("user_revoked", user=gone, removed=True)
     else:
         stack.reload(rules=WITHOUT[whose])
 

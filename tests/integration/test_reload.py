@@ -210,3 +210,17 @@ def test_password_that_changes_while_it_is_checked(new_broker):
     ann.expect(mqtt.CONNACK, timeout=30, reason=0x86)
     stack.broker.client("ann").connect(username="ann", password="ann", expect=0x86)
     stack.broker.client("ann").connect(username="ann", password="new")
+
+
+def test_answered_when_it_is_in_force(new_broker):
+    """Also what goes another way: authd looks through all users for those who were deleted, and
+    tells the router."""
+    users = [f"user-{number}" for number in range(30000)]
+    stack = Protected(new_broker, users)
+    for user in users[::600]:
+        stack.connect(user, clean=False, properties={"session_expiry_interval": 3600}).disconnect()
+    assert stack.counters()["sessions"] == 50
+    stack.reload(users=())
+    assert stack.counters()["sessions"] == 0
+    processes.wait_until(lambda: stack.audited("reload"), 15, "the reload to be on record")
+    assert len(stack.audited("user_revoked", removed=True)) == 50, "all of it before that"

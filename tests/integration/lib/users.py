@@ -54,12 +54,10 @@ class Protected:
         if rules is not None:
             self.rules.write_text(rules)
         self.mark = 0
-        self.seen = set()  # who connected since the last purge
         self.reloads = 0  # each is a record of the audit log, sooner or later
         self.broker.start()
 
     def connect(self, user, client_id=None, **fields):
-        self.seen.add(user)
         return self.broker.connect(client_id or user, username=user, password=user, **fields)
 
     def control(self, *words, check=True):
@@ -67,18 +65,16 @@ class Protected:
         return self.broker.ctl("-s", self.broker.control_socket, *words, check=check)
 
     def reload(self, *, rules=None, users=None):
-        """New files, and everyone told to take them; the router, asked behind that, has."""
+        """New files, in force when this returns."""
         if rules is not None:
             self.rules.write_text(rules)
         if users is not None:
             self.users.write_text(passwords(*users) or "# none\n")
         self.control("reload")
-        self.counters()
 
     def purge(self, users, rules):
         """As if nothing had been: every user is deleted, and with it all that it had."""
         self.mark = 0
-        self.seen.clear()
         self.reload(users=())
         for client in self.broker.clients:
             client.close()
