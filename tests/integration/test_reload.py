@@ -166,7 +166,7 @@ def test_file_that_never_had_an_end(new_broker):
     files.path("rules").write_text("include more\npattern readwrite %u/#")
     done = files.stack.control("reload", check=False)
     assert done.returncode == 1
-    assert "the last line has no end" in files.stack.broker.log()
+    files.stack.broker.wait_for_log("the last line has no end")
     stack = Protected(new_broker, ("ann",), "pattern readwrite %u/#")
     stack.rules.write_text("pattern readwrite %u/#\npattern read other")
     stack.control("reload")

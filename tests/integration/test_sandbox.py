@@ -47,7 +47,7 @@ def test_full_tier(new_broker, build, topic):
     """A uid of its own for each kind, an empty root directory, no capabilities, no groups."""
     broker = new_broker()
     exercise(broker, topic)
-    assert "full" in broker.log()
+    broker.wait_for_log("full")
     users = {}
     for kind in CHILDREN:
         for pid in broker.pids(kind):
@@ -119,7 +119,7 @@ def test_reduced_tier(new_broker, build, topic, installed):
     the broker says so."""
     broker = new_broker(user=NOBODY, bin_folder=installed(build))
     exercise(broker, topic)
-    assert "reduced" in broker.log()
+    broker.wait_for_log("reduced")
     for pid in broker.children():
         common_facts(broker, build, pid)
         assert set(processes.status(pid)["Uid"].split()) == {str(NOBODY)}
@@ -146,7 +146,7 @@ def test_installed_tree_full_tier(new_broker, build, topic, installed):
     """The executables find each other under any prefix."""
     broker = new_broker(bin_folder=installed(build))
     exercise(broker, topic)
-    assert "full" in broker.log()
+    broker.wait_for_log("full")
 
 
 class WithoutVdso:
