@@ -51,18 +51,18 @@ def ratios(results, scenario, target):
     return [a / b for a, b in both if b]
 
 
+def verdict_of(missed):
+    """missed: whether the target was, for each run."""
+    if all(missed):
+        return "missed"
+    return "noise: the runs disagree" if any(missed) else "met"
+
+
 def judge(results, scenario, target):
     """(median, smallest, largest, verdict) of a target."""
     found = ratios(results, scenario, target)
     if not found:
         return None
     bad = [value < target.least if target.least else value > target.most for value in found]
-    if all(bad):
-        verdict = "missed"
-    elif any(bad):
-        verdict = "noise: the runs disagree"
-    else:
-        verdict = "met"
-    if results.errors(scenario, "bulkhead"):
-        verdict = "failed"
+    verdict = "failed" if results.errors(scenario, "bulkhead") else verdict_of(bad)
     return median(found), min(found), max(found), verdict
