@@ -111,9 +111,9 @@ static void on_limit(struct ev_loop *loop, ev_timer *watcher, int revents)
     (void)revents;
     if (reload.committed)
         finish(watcher->data, true,
-               "done, but the router has not said in time that it is in force");
+               "done, but the router has not confirmed it in time: reload again");
     else
-        abandon(watcher->data, "a process did not answer in time");
+        abandon(watcher->data, "a process did not answer in time: reload again");
 }
 
 static void ask(struct master *m)
@@ -212,5 +212,5 @@ void reload_process_gone(const struct process *p)
     if (reload.committed)
         finish(p->master, true, reload.outcome);
     else
-        abandon(p->master, "a process died while it read the new files");
+        abandon(p->master, "a process died while it read the new files: reload again");
 }

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -224,3 +225,30 @@ def test_answered_when_it_is_in_force(new_broker):
     assert stack.counters()["sessions"] == 0
     processes.wait_until(lambda: stack.audited("reload"), 15, "the reload to be on record")
     assert len(stack.audited("user_revoked", removed=True)) == 50, "all of it before that"
+
+
+@pytest.mark.parametrize("delay", [0, 0.01, 0.03, 0.06])
+@pytest.mark.parametrize("name", ["router", "authd"])
+def test_process_that_dies_meanwhile(new_broker, name, delay):
+    """Whenever it is: the operator gets an answer, and what it says is so for the replacement."""
+    stack = Protected(new_broker, [f"user-{number}" for number in range(30000)])
+    stack.connect("user-1", clean=False,
+                  properties={"session_expiry_interval": 3600}).disconnect()
+    stack.users.write_text("# none\n")
+    with subprocess.Popen([stack.broker.executable("bulkheadctl"), "-s", stack.broker.control_socket,
+                           "reload"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as asked:
+        time.sleep(delay)  # where in the reload it dies is what the cases differ in
+        stack.broker.kill_process(name)
+        answer = asked.communicate(timeout=30)[0]
+    stack.broker.wait_replaced(name)
+    processes.wait_until(lambda: stack.control("health", check=False).returncode == 0, 20,
+                         "all to answer")
+    stack.broker.adopt()
+    if asked.returncode == 0:
+        processes.wait_until(lambda: stack.counters()["sessions"] == 0, 10, "the session to go")
+        stack.broker.client("user-1").connect(username="user-1", password="user-1", expect=0x86)
+    else:
+        assert "died" in answer or "replaced" in answer, answer
+        assert stack.counters()["sessions"] == 1
+        stack.connect("user-1", clean=False)

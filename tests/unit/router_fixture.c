@@ -7,6 +7,7 @@
 #include "router/access/authorize.h"
 #include "router/setup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -439,6 +440,17 @@ void client_publish(struct fixture *f, const struct client *client, const char *
     PEER_SAY(client->worker, wr_publish, .conn = client->handle, .packet_id = packet_id,
              .flags = flags, .topic = slice_text(topic), .payload = slice_text(payload));
     fixture_settle(f);
+}
+
+void client_retain(struct fixture *f, const struct client *client, unsigned count, uint8_t qos)
+{
+    char topic[32];
+
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(topic, sizeof(topic), "r/%u", i);
+        client_publish(f, client, topic, "kept", PUBLISH_RETAIN | qos,
+                       qos > 0 ? (uint16_t)(i + 1) : 0);
+    }
 }
 
 void client_ack(struct fixture *f, const struct client *client, uint8_t packet, uint16_t packet_id)

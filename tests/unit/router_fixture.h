@@ -125,6 +125,9 @@ uint8_t client_subscribe(struct fixture *f, const struct client *client, const c
 void client_publish(struct fixture *f, const struct client *client, const char *topic,
                     const char *payload, uint8_t flags, uint16_t packet_id);
 
+/* Retains "kept" on the topics r/0, r/1 and so on. */
+void client_retain(struct fixture *f, const struct client *client, unsigned count, uint8_t qos);
+
 void client_ack(struct fixture *f, const struct client *client, uint8_t packet, uint16_t packet_id);
 
 /* The connection breaks. */

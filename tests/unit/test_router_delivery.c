@@ -367,14 +367,10 @@ Test(router_delivery, retained_messages_are_replayed_at_the_clients_pace)
 {
     enum { MESSAGES = 200 };
     struct delivery_target target;
-    char topic[32];
 
     fixture_open(&f, NULL);
     struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
-    for (unsigned i = 0; i < MESSAGES; i++) {
-        snprintf(topic, sizeof(topic), "r/%u", i);
-        client_publish(&f, &publisher, topic, "kept", PUBLISH_RETAIN, 0);
-    }
+    client_retain(&f, &publisher, MESSAGES, 0);
     struct client reader = {.worker = WORKER, .handle = 1, .id = "r", .receive_maximum = 5};
     f.r.settings.setup.max_queued_messages = 8;
     client_connect(&f, &reader);

@@ -3,7 +3,6 @@
 #include "leaks.h"
 #include "router_fixture.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 TestSuite(router_store, .fini = leaks_check);
@@ -153,14 +152,10 @@ Test(router_store, replay_goes_on_after_a_restart)
 {
     enum { MESSAGES = 100 };
     struct delivery_target target;
-    char topic[32];
 
     fixture_open(&f, NULL);
     struct client publisher = client_connected(&f, OTHER, 1, "p", 0);
-    for (unsigned i = 0; i < MESSAGES; i++) {
-        snprintf(topic, sizeof(topic), "r/%u", i);
-        client_publish(&f, &publisher, topic, "kept", PUBLISH_RETAIN | 1, (uint16_t)(i + 1));
-    }
+    client_retain(&f, &publisher, MESSAGES, 1);
     struct client reader = {
         .worker = WORKER, .handle = 1, .id = "r", .session_expiry = 100, .receive_maximum = 5};
     client_connect(&f, &reader);
