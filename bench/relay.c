@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static void start_router(int pair[2], int listen_fd)
         fatal("fork: %s", strerror(errno));
     if (child == 0) {
         prctl(PR_SET_NAME, "relay-router");
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pair[0]);
         close(listen_fd);
         relay_router(pair[1]);
