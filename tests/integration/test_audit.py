@@ -298,7 +298,7 @@ def small_disk():
 def is_kept_out(stack):
     """Whether a client gets no answer."""
     with socket.create_connection(stack.broker.address()) as stranger:
-        stranger.sendall(mqtt.connect("bob", username="bob", password="bob"))
+        stranger.sendall(mqtt.connect("stranger", username="bob", password="bob"))
         stranger.settimeout(1)
         try:
             stranger.recv(1)

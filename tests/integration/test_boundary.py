@@ -89,8 +89,8 @@ def test_worker_that_breaks_the_protocol(new_broker, number):
         broker.wait_replaced("worker", 2)
         processes.wait_until(lambda: stack.control("health", check=False).returncode == 0, 20,
                              "all to answer")
-        death = stack.audited("child_death")[-1]
-        assert death["child_pid"] == worker and "broke the protocol" in death["reason"]
+        death, = stack.wait_audited("child_death", child_pid=worker)
+        assert "broke the protocol" in death["reason"]
     there.ping()
     stack.connect("ann").ping()
 
@@ -153,7 +153,7 @@ def test_worker_cannot_lie_in_the_audit_log(new_broker):
     assert all(record["process"] == "worker" and record["pid"] == worker
                for record in stack.audited("unreadable_event"))
     assert not stack.audited("connected", user="root") and not stack.audited("stop")
-    told, = stack.audited("proxy_spoof", means="none")
+    told, = stack.wait_audited("proxy_spoof", means="none")
     assert told["process"] == "worker" and told["pid"] == worker and told["time"] != "never"
     assert "hold" in stack.control("audit", "verify").stdout
     ann.ping()

@@ -101,12 +101,11 @@ def test_bad_file_changes_nothing(new_broker, name):
         for other in {"rules", "more", "passwords"} - {name}:
             files.path(other).write_text(others[other])
         spoil(files.path(name), how)
-        seen = len(files.stack.audited("reload"))
         done = files.stack.control("reload", check=False)
         assert done.returncode == 1, f"{name}: {how}: {done.stdout}"
         files.expect_as_before()
-        records = files.stack.audited("reload")[seen:]
-        assert [record["good"] for record in records] == [False], how
+        records = files.stack.wait_audited("reload", count=files.stack.reloads)
+        assert len(records) == files.stack.reloads and not records[-1]["good"], how
     files.repair()
     files.stack.control("reload")
     files.expect_as_before()
@@ -223,7 +222,7 @@ def test_answered_when_it_is_in_force(new_broker):
     assert stack.counters()["sessions"] == 50
     stack.reload(users=())
     assert stack.counters()["sessions"] == 0
-    processes.wait_until(lambda: stack.audited("reload"), 15, "the reload to be on record")
+    stack.wait_audited("reload")
     assert len(stack.audited("user_revoked", removed=True)) == 50, "all of it before that"
 
 

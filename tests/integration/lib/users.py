@@ -97,6 +97,8 @@ class Protected:
                 if record["sequence"] > self.mark and event in (None, record["event"]) and
                 all(record.get(name) == value for name, value in members.items())]
 
-    def wait_audited(self, event, timeout=15, **members):
-        return processes.wait_until(lambda: self.audited(event, **members), timeout,
-                                    f"an audit record {event} {members}")
+    def wait_audited(self, event, timeout=15, count=1, **members):
+        """At least `count` of them: what happened is on record a little after its answer."""
+        processes.wait_until(lambda: len(self.audited(event, **members)) >= count, timeout,
+                             f"{count} audit records {event} {members}")
+        return self.audited(event, **members)
