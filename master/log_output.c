@@ -166,7 +166,7 @@ void log_output_to_topic(log_topic_fn *publish, void *context)
     output.publish_context = context;
 }
 
-static void own_record(void *context, int level, struct slice text)
+void log_output_own(void *context, int level, struct slice text)
 {
     (void)context;
     log_output_write(level, "bulkheadd", 0, text);
@@ -213,7 +213,7 @@ bool log_output_open(const struct config *config)
         config->log_facility < 0 ? LOG_DAEMON : LOG_LOCAL0 + (int)(config->log_facility << 3);
     snprintf(output.time_format, sizeof(output.time_format), "%s",
              config->log_timestamp_format != NULL ? config->log_timestamp_format : "");
-    log_set_sink(own_record, NULL);
+    log_set_sink(log_output_own, NULL);
     log_set_level(log_output_level());
     return true;
 }

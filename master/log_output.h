@@ -21,6 +21,9 @@ void log_output_reopen(void);
  * once is dropped and counted. */
 void log_output_write(int level, const char *process, pid_t pid, struct slice text);
 
+/* One record of the master's own: the log_sink_fn that is set while the output is open. */
+void log_output_own(void *context, int level, struct slice text);
+
 /* Gets the records for log_dest topic, without those of the router, which publishes them: they must
  * not beget themselves. */
 typedef void log_topic_fn(void *context, int level, const char *text);

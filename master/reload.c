@@ -2,6 +2,7 @@
  * are told to take them. It is over when the router has, and knows what authd found changed. */
 #include "master/reload.h"
 
+#include "common/log.h"
 #include "master/audit.h"
 #include "master/log_output.h"
 #include "master/notify.h"
@@ -27,14 +28,34 @@ static struct {
     char outcome[TEXT_MAX]; /* for the operator, once committed */
 } reload;
 
-static void collect_problem(void *context, int level, const char *text)
+/* Logs as ever, and keeps the errors for whoever asked for the reload. */
+static void log_and_keep(void *context, int level, struct slice text)
 {
     size_t used = strlen(reload.problems);
 
-    (void)context;
-    log_output_write(level, "bulkheadd", 0, slice_text(text));
+    log_output_own(context, level, text);
     if (level == LEVEL_ERROR)
-        snprintf(reload.problems + used, sizeof(reload.problems) - used, "%s\n", text);
+        snprintf(reload.problems + used, sizeof(reload.problems) - used, "%s%.*s",
+                 used > 0 ? "\n" : "", SLICE_ARGS(text));
+}
+
+static void config_line(void *context, int level, const char *text)
+{
+    log_and_keep(context, level, slice_text(text));
+}
+
+/* Reads the configuration and opens the files that it names; false: the problems say why not. */
+static bool read_again(struct master *m)
+{
+    reload.problems[0] = '\0';
+    reload.config = config_load(&m->arguments, config_line, NULL);
+    if (reload.config == NULL)
+        return false;
+    log_set_sink(log_and_keep, NULL);
+    bool usable = files_open_policies(reload.config, &reload.policies) &&
+                  files_are_whole(&m->policies, &reload.policies);
+    log_set_sink(log_output_own, NULL);
+    return usable;
 }
 
 static void finish(struct master *m, bool good, const char *text)
@@ -153,21 +174,16 @@ void reload_begin(struct master *m, reload_done_fn *done, void *context)
     reload.epoch++;
     reload.done = done;
     reload.context = context;
-    reload.problems[0] = '\0';
     reload.committed = false;
     notify_state("RELOADING=1");
     ev_timer_init(&reload.limit, on_limit, ANSWER_LIMIT, 0);
     reload.limit.data = m;
-    reload.config = config_load(&m->arguments, collect_problem, NULL);
-    if (reload.config == NULL) {
+    if (!read_again(m)) {
         finish(m, false, reload.problems);
-    } else if (!files_open_policies(reload.config, &reload.policies) ||
-               !files_are_whole(&m->policies, &reload.policies)) {
-        finish(m, false, "a file that it names cannot be used; the log says which");
-    } else {
-        ask(m);
-        ev_timer_start(m->loop, &reload.limit);
+        return;
     }
+    ask(m);
+    ev_timer_start(m->loop, &reload.limit);
 }
 
 void reload_forget(const void *context)

@@ -103,6 +103,8 @@ def test_bad_file_changes_nothing(new_broker, name):
         spoil(files.path(name), how)
         done = files.stack.control("reload", check=False)
         assert done.returncode == 1, f"{name}: {how}: {done.stdout}"
+        named = str(files.path(name)), f" {name}:"  # an included one is as its includer calls it
+        assert any(words in done.stderr for words in named), f"{how}: {done.stderr}"
         files.expect_as_before()
         records = files.stack.wait_audited("reload", count=files.stack.reloads)
         assert len(records) == files.stack.reloads and not records[-1]["good"], how
@@ -166,7 +168,7 @@ def test_file_that_never_had_an_end(new_broker):
     files.path("rules").write_text("include more\npattern readwrite %u/#")
     done = files.stack.control("reload", check=False)
     assert done.returncode == 1
-    files.stack.broker.wait_for_log("the last line has no end")
+    assert f"{files.path('rules')}: the last line has no end" in done.stderr
     stack = Protected(new_broker, ("ann",), "pattern readwrite %u/#")
     stack.rules.write_text("pattern readwrite %u/#\npattern read other")
     stack.control("reload")
