@@ -1,4 +1,5 @@
 /* bulkheadctl audit: checking and reading the audit log. */
+#include "ctl/audit_verify.h"
 #include "ctl/ctl.h"
 
 #include <errno.h>
@@ -89,6 +90,8 @@ static int run_audit(const struct ctl *ctl, int count, char **words)
 {
     if (count == 1 && strcmp(words[0], "verify") == 0)
         return ctl_ask_and_print(ctl, "audit-verify", "", -1);
+    if (count > 1 && strcmp(words[0], "verify") == 0)
+        return audit_verify_files(count, words);
     if ((count == 2 || count == 3) && strcmp(words[0], "tail") == 0)
         return tail(words[1], count == 3 ? words[2] : "20");
     if (count >= 3 && strcmp(words[0], "search") == 0)
@@ -98,7 +101,9 @@ static int run_audit(const struct ctl *ctl, int count, char **words)
 
 const struct subcommand audit_command = {
     .name = "audit",
-    .usage = "audit verify\naudit tail FILE [COUNT]\naudit search FILE NAME=VALUE ...",
-    .summary = "Check the log's chain and signatures; read its last records, or those that match.",
+    .usage = "audit verify\naudit verify [--public-key HEX] FILE ...\n"
+             "audit tail FILE [COUNT]\naudit search FILE NAME=VALUE ...",
+    .summary = "Check the log's chain and signatures, by the broker, or the signatures of copies "
+               "without\n      one; read its last records, or those that match.",
     .run = run_audit,
 };

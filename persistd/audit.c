@@ -1,8 +1,6 @@
 /* The audit log: writing, signing, rotating. */
 #include "persistd/audit.h"
 
-#include "persistd/audit_chain.h"
-
 #include "common/log.h"
 #include "common/verify.h"
 
@@ -46,7 +44,7 @@ static void head_tag(const struct audit_log *log, const struct audit_head *head,
                      uint8_t tag[AUDIT_CHAIN_SIZE])
 {
     crypto_generichash(tag, AUDIT_CHAIN_SIZE, (const uint8_t *)head,
-                       offsetof(struct audit_head, tag), log->chain_key, KEY_SIZE);
+                       offsetof(struct audit_head, tag), log->chain_key, sizeof(log->chain_key));
 }
 
 static bool head_save(const struct audit_log *log)
@@ -237,7 +235,7 @@ static bool open_file(struct audit_log *log)
     if (log->fd < 0 || fstat(log->fd, &status) != 0)
         return false;
     log->bytes = (uint64_t)status.st_size;
-    crypto_generichash_init(&log->digest, NULL, 0, AUDIT_DIGEST_SIZE);
+    audit_digest_begin(&log->digest);
     return true;
 }
 

@@ -8,20 +8,14 @@
 
 #include "persistd/keyring.h"
 
+#include "common/audit_record.h"
 #include "common/buf.h"
 
 #include <jansson.h>
 #include <sodium.h>
-#include <stdio.h>
 
 #define AUDIT_DIRECTORY "audit"
 #define AUDIT_FILE      AUDIT_DIRECTORY "/audit.log"
-
-enum {
-    AUDIT_CHAIN_SIZE = 32,
-    AUDIT_DIGEST_SIZE = 32,
-    AUDIT_RECORD_MAX = 24 * 1024, /* bytes of a record before time, sequence and chain */
-};
 
 struct audit_log {
     int fd; /* -1: the log is off, or failing */
@@ -33,7 +27,7 @@ struct audit_log {
     bool failing;
     uint64_t lost; /* records that could not be written since it fails */
     uint8_t chain[AUDIT_CHAIN_SIZE];
-    uint8_t chain_key[KEY_SIZE];
+    uint8_t chain_key[AUDIT_CHAIN_KEY_SIZE];
     uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
     uint8_t *secret_key;             /* guarded */
     crypto_generichash_state digest; /* of the file's bytes so far */
@@ -73,21 +67,5 @@ bool audit_sign(struct audit_log *log);
 
 /* Signs, and closes. */
 void audit_close(struct audit_log *log);
-
-/* What a check of one file found. */
-struct audit_check {
-    uint64_t records;
-    uint64_t signatures;
-    uint64_t line;     /* the first that does not hold; 0: all hold */
-    char problem[160]; /* and why */
-    /* If all hold: where in the chain the file begins and ends. */
-    uint64_t first, last;
-    uint8_t before[AUDIT_CHAIN_SIZE], after[AUDIT_CHAIN_SIZE];
-};
-
-/* Checks a log file from its first to its last line. `log` gives the keys; with_chain also checks
- * each chain value (needs the store's key), else only the signatures. */
-void audit_verify(const struct audit_log *log, FILE *file, bool with_chain,
-                  struct audit_check *check);
 
 #endif

@@ -2,6 +2,7 @@
  * that touch the keyring run here, on the main thread. */
 #include "persistd/persistd.h"
 
+#include "common/audit_check.h"
 #include "common/descriptor.h"
 #include "common/log.h"
 
@@ -121,17 +122,14 @@ static void PRINTF_LIKE(3, 4) add_text(char *text, size_t size, const char *form
     va_end(arguments);
 }
 
-/* Whether a file ends where the next newer one, or what is to be written next, goes on. */
-static bool joins(const struct audit_check *older, uint64_t next, const uint8_t *chain)
-{
-    return older->last + 1 == next && memcmp(older->after, chain, AUDIT_CHAIN_SIZE) == 0;
-}
-
 /* Checks the log in place, newest file first. */
 static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
 {
+    const struct audit_keys keys = {.public_key = p->audit.public_key,
+                                    .chain_key = p->audit.chain_key};
     struct audit_check newer = {.first = p->audit.sequence + 1};
     struct audit_check check;
+    char key[2 * crypto_sign_PUBLICKEYBYTES + 1];
     char path[64];
     char text[8192] = "";
     bool failed = false;
@@ -144,7 +142,7 @@ static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
         FILE *file = fopen(path, "re");
         if (file == NULL)
             continue;
-        audit_verify(&p->audit, file, true, &check);
+        audit_check_file(file, &keys, &check);
         fclose(file);
         if (check.line != 0)
             add_text(text, sizeof(text), "%s:%" PRIu64 ": %s\n", path, check.line, check.problem);
@@ -152,13 +150,14 @@ static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
             add_text(text, sizeof(text),
                      "%s: %" PRIu64 " records and %" PRIu64 " signatures hold\n", path,
                      check.records, check.signatures);
-        bool joined =
-            newer.line != 0 || check.line != 0 || joins(&check, newer.first, newer.before);
+        bool joined = newer.line != 0 || check.line != 0 || audit_check_joins(&check, &newer);
         if (!joined)
             add_text(text, sizeof(text), "%s: records are missing after its end\n", path);
         failed |= check.line != 0 || !joined;
         newer = check;
     }
+    sodium_bin2hex(key, sizeof(key), p->audit.public_key, sizeof(p->audit.public_key));
+    add_text(text, sizeof(text), "public key: %s\n", key);
     return answer(p, m, failed, text);
 }
 

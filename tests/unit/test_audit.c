@@ -1,6 +1,7 @@
 /* The audit log: every change to it after the fact is found, and where. */
 #include "persistd/audit.h"
-#include "persistd/audit_chain.h"
+
+#include "common/audit_check.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -58,10 +59,12 @@ static size_t write_batch(size_t count)
 
 static struct audit_check check_file(const char *path, bool with_chain)
 {
+    const struct audit_keys keys = {.public_key = audit.public_key,
+                                    .chain_key = with_chain ? audit.chain_key : NULL};
     struct audit_check check;
     FILE *file = fopen(path, "r");
     cr_assert_not_null(file);
-    audit_verify(&audit, file, with_chain, &check);
+    audit_check_file(file, &keys, &check);
     fclose(file);
     return check;
 }
@@ -104,11 +107,43 @@ Test(audit, the_signatures_alone_find_it_too)
 {
     write_events(5);
     cr_assert(audit_sign(&audit));
+    write_events(5);
+    cr_assert(audit_sign(&audit));
     cr_assert_eq(check_file(AUDIT_FILE, false).line, 0);
-    edit("sed -i '3s/ann/bob/' $f");
+    edit("sed -i '9s/ann/bob/' $f");
     struct audit_check check = check_file(AUDIT_FILE, false);
-    cr_assert_eq(check.line, 7);
-    cr_assert(strstr(check.problem, "signature") != NULL);
+    cr_assert_eq(check.line, 13);
+    cr_assert_eq(check.signature_line, 7);
+    cr_assert(strstr(check.problem, "lines 7 to 12, before this signature") != NULL);
+}
+
+Test(audit, what_is_signed_is_told_from_what_is_not)
+{
+    write_events(5);
+    cr_assert_eq(check_file(AUDIT_FILE, false).signature_line, 0);
+    cr_assert(audit_sign(&audit));
+    write_events(2);
+    edit("sed -i '9s/ann/bob/' $f");
+    struct audit_check check = check_file(AUDIT_FILE, false);
+    cr_assert_eq(check.line, 0, "nobody without the chain's key can see it");
+    cr_assert_eq(check.signature_line, 7);
+    cr_assert_eq(check.records, 9);
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 9);
+}
+
+Test(audit, a_file_of_another_key_is_told)
+{
+    audit.public_key[0] ^= 1;
+    cr_assert_eq(check_file(AUDIT_FILE, false).line, 1);
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 1);
+}
+
+Test(audit, a_line_is_read_no_further_than_a_record_goes)
+{
+    edit("head -c 1000000 /dev/zero | tr '\\0' x >>$f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 2);
+    edit(": >$f");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 1);
 }
 
 Test(audit, a_removed_line_is_found)
