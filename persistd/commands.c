@@ -87,6 +87,7 @@ static bool command_rotate(struct persistd *p, const struct mc_command *m)
 static bool command_rewrap(struct persistd *p, const struct mc_command *m, int fd)
 {
     char why[128];
+    char text[160];
     bool passphrase = slice_is(m->argument, "passphrase");
 
     if (fd < 0 || (!passphrase && !slice_is(m->argument, "key")))
@@ -96,14 +97,16 @@ static bool command_rewrap(struct persistd *p, const struct mc_command *m, int f
     struct secret before = p->secret;
     p->secret.bytes = NULL; /* not to be freed: it may be needed again */
     bool good = take_secret(p, passphrase, fd, why, sizeof(why));
-    if (good && !keyring_rewrap(p->keyring, &p->secret.source)) {
-        snprintf(why, sizeof(why), "the keyring could not be saved: %s", strerror(errno));
+    if (!good) {
+        snprintf(text, sizeof(text), "the file %s", why);
+    } else if (!keyring_rewrap(p->keyring, &p->secret.source)) {
+        snprintf(text, sizeof(text), "the keyring could not be saved: %s", strerror(errno));
         good = false;
     }
     if (!good) {
         sodium_free(p->secret.bytes);
         p->secret = before;
-        return answer(p, m, true, why);
+        return answer(p, m, true, text);
     }
     sodium_free(before.bytes);
     child_audit(&p->child, slice_text("{\"event\":\"key_rewrapped\"}"));

@@ -34,6 +34,7 @@ struct backup {
     struct buf sealed;
     uint64_t records;
     uint64_t bad;
+    int error; /* errno of what could not be written; 0: nothing */
 };
 
 /* The stream's key from the store's own secret; false when argon2id could not have its memory. */
@@ -48,6 +49,15 @@ static bool own_stream_key(const struct job *job, const uint8_t salt[STREAM_KEY]
                          crypto_pwhash_ALG_ARGON2ID13) == 0;
 }
 
+/* Passes on whether a write was good, and keeps why one was not: the file is then worth nothing,
+ * whatever the next ones do. */
+static bool written(struct backup *backup, bool good)
+{
+    if (!good && backup->error == 0)
+        backup->error = errno;
+    return good;
+}
+
 /* Seals one part and writes it. */
 static bool write_part(struct backup *backup, unsigned char tag)
 {
@@ -58,8 +68,8 @@ static bool write_part(struct backup *backup, unsigned char tag)
     out = buf_reserve(&backup->sealed, len);
     crypto_secretstream_xchacha20poly1305_push(&backup->stream, out, NULL, buf_head(&backup->part),
                                                buf_len(&backup->part), NULL, 0, tag);
-    return fwrite(&len, sizeof(len), 1, backup->file) == 1 &&
-           fwrite(out, len, 1, backup->file) == 1;
+    return written(backup, fwrite(&len, sizeof(len), 1, backup->file) == 1 &&
+                               fwrite(out, len, 1, backup->file) == 1);
 }
 
 static bool write_record(struct job *job, void *context, const struct place *place,
@@ -111,10 +121,10 @@ static bool begin_backup(struct job *job, struct backup *backup)
     }
     crypto_secretstream_xchacha20poly1305_init_push(&backup->stream, header, key);
     sodium_memzero(key, sizeof(key));
-    return fwrite(backup_magic, sizeof(backup_magic), 1, backup->file) == 1 &&
-           fwrite(&mode, 1, 1, backup->file) == 1 &&
-           fwrite(key_part, sizeof(key_part), 1, backup->file) == 1 &&
-           fwrite(header, sizeof(header), 1, backup->file) == 1;
+    return written(backup, fwrite(backup_magic, sizeof(backup_magic), 1, backup->file) == 1 &&
+                               fwrite(&mode, 1, 1, backup->file) == 1 &&
+                               fwrite(key_part, sizeof(key_part), 1, backup->file) == 1 &&
+                               fwrite(header, sizeof(header), 1, backup->file) == 1);
 }
 
 static void backup_free(struct backup *backup)
@@ -146,18 +156,19 @@ void job_backup(struct job *job)
         return;
     }
     bool good = begin_backup(job, &backup) && job_each_record(job, write_record, &backup) &&
-                !job_stopped(job);
+                backup.error == 0 && !job_stopped(job);
     buf_consume(&backup.part, buf_len(&backup.part));
     good = good && write_part(&backup, crypto_secretstream_xchacha20poly1305_TAG_FINAL) &&
-           fflush(backup.file) == 0 && fsync(fileno(backup.file)) == 0;
-    int error = errno;
-    good = fclose(backup.file) == 0 && good;
+           written(&backup, fflush(backup.file) == 0 && fsync(fileno(backup.file)) == 0);
+    good = written(&backup, fclose(backup.file) == 0) && good;
     if (good)
         fprintf(job->out, "%" PRIu64 " records written%s\n", backup.records,
                 backup.bad > 0 ? "; damaged ones were left out, see 'bulkheadctl store check'"
                                : "");
+    else if (backup.error != 0)
+        fprintf(job->out, "the backup is not complete: %s\n", strerror(backup.error));
     else
-        fprintf(job->out, "the backup is not complete: %s\n", strerror(error));
+        fprintf(job->out, "the backup is not complete\n");
     job->failed |= !good;
     backup_free(&backup);
 }

@@ -100,6 +100,9 @@ def test_a_full_disk(on_volume):
     reader.receive("live/1", "x")
     health = broker.ctl("-s", broker.control_socket, "health", check=False)
     assert health.returncode == 1
+    backup = broker.ctl("-s", broker.control_socket, "backup", broker.folder / "no", check=False)
+    assert backup.returncode == 1 and "not complete" in backup.stderr
+    assert "Success" not in backup.stderr and not (broker.folder / "no").exists()
     volume.make_room()
     wait_until(lambda: flood.take(0.1) is not None and not flood.under_way, 40,
                "what waited to be acknowledged")

@@ -155,7 +155,7 @@ def test_the_key_may_change(new_broker):
     assert "rewrapped" in ctl(broker, "key", "rewrap", broker.folder / "second.key").stdout
     (broker.folder / "junk").write_text("junk")
     junk = ctl(broker, "key", "rewrap", broker.folder / "junk", check=False)
-    assert junk.returncode == 1 and "is not a key file" in junk.stderr
+    assert junk.returncode == 1 and "the file is not a key file" in junk.stderr
     assert "sealed with key epoch 2" in ctl(broker, "key", "rotate").stdout
     broker.stop()
     refuses_to_start(broker, "is not the one of this store")
