@@ -7,6 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Ends the reading of a file line by line. False, with the reason printed: it broke off. */
+static bool close_read(FILE *file, const char *path, char *line)
+{
+    bool good = ferror(file) == 0;
+
+    if (!good)
+        ctl_fail("%s: %s", path, strerror(errno));
+    free(line);
+    fclose(file);
+    return good;
+}
+
 /* Prints the last `count` lines of the file. */
 static int tail(const char *path, const char *count_text)
 {
@@ -34,9 +46,7 @@ static int tail(const char *path, const char *count_text)
         free(kept);
     }
     free(lines);
-    free(line);
-    fclose(file);
-    return CTL_GOOD;
+    return close_read(file, path, line) ? CTL_GOOD : CTL_FAILED;
 }
 
 /* True when the record's member has this value. */
@@ -81,9 +91,9 @@ static int search(const char *path, int count, char **words)
         any |= all;
         json_decref(record);
     }
-    free(line);
-    fclose(file);
-    return any ? CTL_GOOD : CTL_FAILED;
+    if (!close_read(file, path, line))
+        return CTL_FAILED;
+    return any ? CTL_GOOD : ctl_fail("%s: no record matches", path);
 }
 
 static int run_audit(const struct ctl *ctl, int count, char **words)

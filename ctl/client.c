@@ -73,7 +73,9 @@ static int connect_somewhere(const struct ctl *ctl)
     if (named != NULL) {
         if (connect_to(named, fd))
             return fd;
-        ctl_fail("cannot reach the broker at %s: %s", named, strerror(errno));
+        ctl_fail(
+            "cannot reach the broker at %s: %s; is it running, and is this its control_socket?",
+            named, strerror(errno));
         close(fd);
         return -1;
     }
@@ -124,7 +126,9 @@ char *ctl_ask(const struct ctl *ctl, const char *verb, const char *argument, int
         buf_append(&answer.text, "", 1);
         text = strdup((const char *)buf_head(&answer.text));
     } else if (buf_len(&answer.text) > 0) {
-        ctl_fail("%.*s", (int)buf_len(&answer.text), (const char *)buf_head(&answer.text));
+        size_t len = buf_len(&answer.text);
+        len -= buf_head(&answer.text)[len - 1] == '\n';
+        ctl_fail("%.*s", (int)len, (const char *)buf_head(&answer.text));
     }
     buf_free(&answer.text);
     return text;

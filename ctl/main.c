@@ -66,6 +66,14 @@ static int wrong_usage(const struct subcommand *command)
     return CTL_USAGE;
 }
 
+static int help_with(const struct subcommand *command)
+{
+    fputs("usage:\n", stdout);
+    print_forms(stdout, command);
+    printf("      %s\n", command->summary);
+    return CTL_GOOD;
+}
+
 static const struct subcommand *find(const char *name)
 {
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++) {
@@ -96,16 +104,23 @@ int main(int count, char **words)
         }
     }
     const struct subcommand *command = i < count ? find(words[i]) : NULL;
-    if (command == NULL) {
-        if (i < count)
-            ctl_fail("there is no command %s", words[i]);
-        return wrong_usage(NULL);
+    if (command == NULL && i < count) {
+        ctl_fail("there is no command %s; 'bulkheadctl --help' lists them", words[i]);
+        return CTL_USAGE;
     }
+    if (command == NULL)
+        return wrong_usage(NULL);
     i++;
     if (i < count && strcmp(words[count - 1], "--json") == 0) {
         ctl.json = true;
         count--;
     }
+    if (i < count && strcmp(words[count - 1], "--help") == 0)
+        return help_with(command);
+    /* The last word is a file or a user: an option there is a mistake, and no file is made of it.
+     */
+    if (i < count && strncmp(words[count - 1], "--", 2) == 0)
+        return wrong_usage(command);
     int code = command->run(&ctl, count - i, words + i);
     return code == CTL_USAGE ? wrong_usage(command) : code;
 }

@@ -27,7 +27,8 @@ static int run_statistics(const struct ctl *ctl, int count, char **words)
 const struct subcommand health_command = {
     .name = "health",
     .usage = "health",
-    .summary = "Check that every process answers; for health checks of containers.",
+    .summary =
+        "Check that every process answers and that the store keeps a record; for containers.",
     .run = run_health,
 };
 
