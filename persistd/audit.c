@@ -27,6 +27,8 @@ enum {
 #define DELETE         '\x7f'
 #define DELETE_ESCAPED "\\u007f"
 
+const char *const audit_added[] = {"process", "pid", "time", "sequence", "chain", NULL};
+
 /* How far the chain had come, in a file beside the log; the tag keeps it from being made up. */
 struct audit_head {
     uint64_t sequence;

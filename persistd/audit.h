@@ -17,6 +17,9 @@
 #define AUDIT_DIRECTORY "audit"
 #define AUDIT_FILE      AUDIT_DIRECTORY "/audit.log"
 
+/* Members that persistd adds to a record; no event may bring its own. Ends with NULL. */
+extern const char *const audit_added[];
+
 struct audit_log {
     int fd; /* -1: the log is off, or failing */
     uint64_t max_bytes;

@@ -2,6 +2,8 @@
  * written, and copied to the master, which has standard error and syslog. */
 #include "persistd/audit_events.h"
 
+#include "persistd/audit_scan.h"
+
 #include "common/audit_kinds.h"
 #include "common/child.h"
 #include "common/log.h"
@@ -21,9 +23,6 @@ enum {
 };
 
 #define UNREADABLE "{\"event\":\"unreadable_event\"}"
-
-/* Members that are not the event's to give. */
-static const char *const added[] = {"process", "pid", "time", "sequence"};
 
 static struct {
     char events[TEXT_MAX + 2]; /* each between line ends; empty: all */
@@ -54,26 +53,24 @@ static const struct {
     unsigned from;
 } kinds[] = {AUDIT_KINDS(KIND)};
 
-/* Whether a process of that role may have this written. */
-static bool is_credible(const json_t *record, const char *event, enum role role)
+/* Whether a process of that role may have an event of that name written. */
+static bool is_credible(struct slice name, enum role role)
 {
-    if (event == NULL || json_object_get(record, "chain") != NULL)
-        return false;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (strcmp(kinds[i].event, event) == 0)
+        if (slice_is(name, kinds[i].event))
             return (kinds[i].from & AUDIT_FROM(role)) != 0;
     }
     return false;
 }
 
 /* The log's own records are always kept: they belong to the chain. */
-static bool is_wanted(const char *event)
+static bool is_wanted(struct slice name)
 {
     char line[128];
 
-    if (state.events[0] == '\0' || strlen(event) > sizeof(line) - 3)
+    if (state.events[0] == '\0' || name.len > sizeof(line) - 3)
         return true;
-    snprintf(line, sizeof(line), "\n%s\n", event);
+    snprintf(line, sizeof(line), "\n%.*s\n", SLICE_ARGS(name));
     return strstr(state.events, line) != NULL;
 }
 
@@ -122,52 +119,43 @@ static void announce(struct persistd *p)
     }
 }
 
-/* Whether the text is what audit_dump() could have written: printable ASCII from brace to brace. */
-static bool is_plain(struct slice event)
+/* Writes an event that takes a parser, without what is not its own to say: the channel that it came
+ * on decides who it was. Returns its length, 0: it is none, or not that process's to tell. */
+static size_t write_parsed(json_t *record, struct slice name, enum role role, char *line)
 {
-    bool plain = event.len > 0 && event.len <= AUDIT_RECORD_MAX && event.data[0] == '{' &&
-                 event.data[event.len - 1] == '}';
-
-    for (uint32_t i = 0; i < event.len; i++)
-        plain &= event.data[i] >= ' ' && event.data[i] <= '~';
-    return plain;
+    if (!is_credible(name, role) || json_object_get(record, "chain") != NULL)
+        return 0;
+    for (size_t i = 0; audit_added[i] != NULL; i++)
+        json_object_del(record, audit_added[i]);
+    return audit_dump(record, line, AUDIT_RECORD_MAX);
 }
 
-/* Writes the event without what is not its own to say: the channel that it came on decides who it
- * was. Most are kept as they came, since writing JSON costs more than all else that is done here.
- */
-static size_t write_event(json_t *record, struct slice event, char *line)
-{
-    bool claims = false;
-
-    for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
-        claims |= json_object_del(record, added[i]) == 0;
-    if (claims || !is_plain(event))
-        return audit_dump(record, line, AUDIT_RECORD_MAX);
-    memcpy(line, event.data, event.len);
-    return event.len;
-}
-
-/* Adds the event as it is kept to the others, if it is asked for. */
-static void take_one(struct buf *events, const struct mc_audit *m, struct slice event)
+/* Adds the event as it is kept to the others, if it is asked for; sender is the members that name
+ * its process. */
+static void take_one(struct buf *events, enum role role, struct slice sender, struct slice event)
 {
     char *line = (char *)buf_reserve(events, AUDIT_RECORD_MAX + SENDER_SIZE);
-    json_t *record = audit_parse(event);
-    const char *name = json_string_value(json_object_get(record, "event"));
+    json_t *record = NULL;
+    struct slice name;
     size_t len = 0;
 
-    if (is_credible(record, name, m->role))
-        len = write_event(record, event, line);
+    if (!audit_scan(event, &name)) {
+        record = audit_parse(event);
+        const char *said = json_string_value(json_object_get(record, "event"));
+        name = slice_text(said != NULL ? said : "");
+        len = write_parsed(record, name, role, line);
+    } else if (is_credible(name, role)) {
+        len = event.len;
+        memcpy(line, event.data, len);
+    }
     if (len == 0) {
         len = sizeof(UNREADABLE) - 1;
         memcpy(line, UNREADABLE, len);
-        name = "unreadable_event";
+        name = slice_text("unreadable_event");
     }
     if (is_wanted(name)) {
-        len += (size_t)snprintf(line + len - 1, SENDER_SIZE, ",\"process\":\"%s\",\"pid\":%u}\n",
-                                role_name(m->role), m->pid) -
-               1;
-        buf_commit(events, len);
+        memcpy(line + len - 1, sender.data, sender.len);
+        buf_commit(events, len - 1 + sender.len);
     }
     json_decref(record);
 }
@@ -175,11 +163,14 @@ static void take_one(struct buf *events, const struct mc_audit *m, struct slice 
 void audit_events_take(struct persistd *p, const struct mc_audit *m)
 {
     struct slice rest = m->events;
+    char sender[SENDER_SIZE];
 
     if (!p->auditing && !state.copy)
         return;
+    snprintf(sender, sizeof(sender), ",\"process\":\"%s\",\"pid\":%u}\n", role_name(m->role),
+             m->pid);
     while (rest.len > 0)
-        take_one(&state.taken, m, slice_take_line(&rest));
+        take_one(&state.taken, m->role, slice_text(sender), slice_take_line(&rest));
     struct slice taken = slice_of(buf_head(&state.taken), buf_len(&state.taken));
     /* the other destinations need not miss what cannot be written */
     copy_unchained(p, p->auditing ? audit_write_lines(&p->audit, taken) : taken);

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/proto_worker_router.h"
 #include "common/text_cut.h"
+#include "router/audit_text.h"
 #include "router/router.h"
 #include "router/sessions/connection.h"
 
@@ -43,56 +44,56 @@ void audit_send(struct router *r)
         audit->lost = 0;
 }
 
-/* Gathers the event and drops it. */
-static void tell(struct router *r, json_t *event)
+/* One more event is complete. */
+static void told(struct router *r)
 {
     struct audit *audit = &r->audit;
-    char *line = (char *)buf_reserve(&audit->gathered, EVENT_MAX + 1);
-    size_t len =
-        event != NULL ? json_dumpb(event, line, EVENT_MAX, JSON_COMPACT | JSON_ENSURE_ASCII) : 0;
 
-    json_decref(event);
-    if (r->child == NULL)
-        return;
-    if (len > 0 && len <= EVENT_MAX) {
-        line[len] = '\n';
-        buf_commit(&audit->gathered, len + 1);
-        audit->in_gathered++;
-    } else {
-        audit->lost++;
-    }
+    audit_text_end(&audit->gathered);
+    audit->in_gathered++;
     if (buf_len(&audit->gathered) >= GATHERED_MAX)
         audit_send(r);
 }
 
-/* A client's bytes as a JSON string, cut to size between two characters. */
-static json_t *text_of(struct slice bytes)
+/* A client's bytes, cut to size between two characters. */
+static void put_text(struct buf *out, const char *member, struct slice bytes)
 {
-    json_t *text = json_stringn((const char *)bytes.data, text_cut(bytes, CLIENT_TEXT_MAX).len);
-
-    return text != NULL ? text : json_string("");
+    audit_text_string(out, member, text_cut(bytes, CLIENT_TEXT_MAX));
 }
 
-static json_t *user_of(const struct principal *principal)
+static void put_user(struct buf *out, const struct principal *principal)
 {
-    return principal->anonymous ? json_null() : text_of(principal_name(principal));
+    if (principal->anonymous) {
+        audit_text_null(out, "user");
+    } else {
+        put_text(out, "user", principal_name(principal));
+    }
 }
 
-static json_t *event_of(const char *name, const struct principal *principal, struct slice client_id)
+static void begin_of(struct buf *out, const char *name, const struct principal *principal,
+                     struct slice client_id)
 {
-    return json_pack("{s:s, s:o, s:o}", "event", name, "user", user_of(principal), "client_id",
-                     text_of(client_id));
+    audit_text_begin(out, name);
+    put_user(out, principal);
+    put_text(out, "client_id", client_id);
 }
 
 /* --- what repeats --- */
 
+/* Completes the event in the buffer, whose last member is its count. */
+static void tell_count(struct router *r, uint64_t number)
+{
+    audit_text_number(&r->audit.gathered, "count", number);
+    told(r);
+}
+
 static void settle(struct router *r, struct audit_place *place)
 {
-    if (place->event == NULL)
+    if (place->kept_back == 0)
         return;
-    json_object_set_new(place->event, "count", json_integer((json_int_t)place->kept_back));
-    tell(r, place->event);
-    place->event = NULL;
+    buf_append(&r->audit.gathered, buf_head(&place->event), buf_len(&place->event));
+    tell_count(r, place->kept_back);
+    buf_free(&place->event);
     place->kept_back = 0;
 }
 
@@ -160,24 +161,24 @@ static struct audit_place *keep_back(struct router *r, const char *name,
     return NULL;
 }
 
-/* Counts one that is not told. The first one, which is passed and now the place's, stands for all
- * of them. */
-static void count(struct router *r, struct audit_place *place, json_t *event)
+/* Where the event is to be written, up to its count; NULL: only counted, as the one that stands in
+ * its place already is. */
+static struct buf *begin_repeating(struct router *r, struct audit_place *place)
 {
-    place->kept_back++;
-    if (event != NULL)
-        place->event = event;
-    if (!timer_is_set(&r->audit.timer))
-        timer_add(&r->wheel, &r->audit.timer, r->now + REPEAT_INTERVAL, on_timer);
+    if (place == NULL)
+        return &r->audit.gathered;
+    return place->kept_back == 0 ? &place->event : NULL;
 }
 
-static void tell_or_keep(struct router *r, struct audit_place *place, json_t *event)
+static void end_repeating(struct router *r, struct audit_place *place)
 {
     if (place == NULL) {
-        tell(r, event);
-    } else {
-        count(r, place, event);
+        tell_count(r, 1);
+        return;
     }
+    place->kept_back++;
+    if (!timer_is_set(&r->audit.timer))
+        timer_add(&r->wheel, &r->audit.timer, r->now + REPEAT_INTERVAL, on_timer);
 }
 
 /* --- the events --- */
@@ -227,61 +228,60 @@ void audit_connected(struct router *r, const struct connection *c, const struct 
     const struct session *session = c->session;
     if (may_log(r))
         log_connected(session, m);
-    json_t *event = event_of("connected", session_principal(session), session_client_id(session));
-
-    json_object_set_new(event, "address", text_of(m->address));
-    json_object_set_new(event, "proxied", json_boolean((m->flags & CONNECT_PROXIED) != 0));
-    json_object_set_new(event, "listener", json_integer(m->listener));
-    json_object_set_new(event, "version", json_integer(m->version));
-    json_object_set_new(event, "session_present", json_boolean(session_present));
-    tell(r, event);
+    if (r->child == NULL)
+        return;
+    struct buf *out = &r->audit.gathered;
+    begin_of(out, "connected", session_principal(session), session_client_id(session));
+    put_text(out, "address", m->address);
+    audit_text_flag(out, "proxied", (m->flags & CONNECT_PROXIED) != 0);
+    audit_text_number(out, "listener", m->listener);
+    audit_text_number(out, "version", m->version);
+    audit_text_flag(out, "session_present", session_present);
+    told(r);
 }
 
 void audit_refused(struct router *r, const struct principal *principal, const struct wr_connect *m,
                    uint8_t reason)
 {
-    json_t *event = NULL;
     bool various;
 
     if (r->child == NULL)
         return;
     struct audit_place *place =
         keep_back(r, "connection_refused", principal, slice_of(&reason, sizeof(reason)), &various);
-    if (place == NULL || place->event == NULL) {
-        event = event_of("connection_refused", principal, m->client_id);
-        json_object_set_new(event, "address", text_of(m->address));
-        json_object_set_new(event, "reason", json_integer(reason));
-        json_object_set_new(event, "count", json_integer(1));
+    struct buf *out = begin_repeating(r, place);
+    if (out != NULL) {
+        begin_of(out, "connection_refused", principal, m->client_id);
+        put_text(out, "address", m->address);
+        audit_text_number(out, "reason", reason);
     }
-    tell_or_keep(r, place, event);
+    end_repeating(r, place);
 }
 
 void audit_disconnected(struct router *r, const struct session *session, uint8_t reason)
 {
+    struct buf *out = &r->audit.gathered;
+
     if (may_log(r)) {
         log_notice("client %.*s disconnected (0x%02X)", SLICE_ARGS(session_client_id(session)),
                    reason);
     }
-    json_t *event =
-        event_of("disconnected", session_principal(session), session_client_id(session));
-
-    json_object_set_new(event, "reason", json_integer(reason));
-    tell(r, event);
+    if (r->child == NULL)
+        return;
+    begin_of(out, "disconnected", session_principal(session), session_client_id(session));
+    audit_text_number(out, "reason", reason);
+    told(r);
 }
 
-static json_t *topic_event(const struct router *r, const struct session *session, const char *name,
-                           enum policy_action action, struct slice topic)
+static void put_rule(struct buf *out, const struct router *r, const struct session *session,
+                     enum policy_action action, struct slice topic)
 {
-    json_t *event = event_of(name, session_principal(session), session_client_id(session));
     struct policy_verdict verdict;
     char rule[RULE_TEXT_MAX];
 
     policy_view_decide(session->view, action, topic, &verdict);
     policy_verdict_text(r->policies.of[session->listener], &verdict, rule, sizeof(rule));
-    json_object_set_new(event, "topic", text_of(topic));
-    json_object_set_new(event, "rule", json_string(rule));
-    json_object_set_new(event, "count", json_integer(1));
-    return event;
+    audit_text_string(out, "rule", slice_text(rule));
 }
 
 void audit_topic(struct router *r, const struct session *session, enum audit_refusal refusal,
@@ -290,19 +290,22 @@ void audit_topic(struct router *r, const struct session *session, enum audit_ref
     static const char *const names[] = {"publish_denied", "subscribe_denied", "will_denied",
                                         "subscription_withdrawn"};
     const char *name = names[refusal];
-    json_t *event = NULL;
     bool various;
 
     if (r->child == NULL)
         return;
     struct audit_place *place = keep_back(r, name, session_principal(session), topic, &various);
-    if (place == NULL || place->event == NULL)
-        event = topic_event(r, session, name, action, topic);
-    if (place != NULL && event != NULL && various) {
-        json_object_set_new(event, "topic", json_null());
-        json_object_set_new(event, "rule", json_null());
+    struct buf *out = begin_repeating(r, place);
+    if (out != NULL)
+        begin_of(out, name, session_principal(session), session_client_id(session));
+    if (out != NULL && place != NULL && various) {
+        audit_text_null(out, "topic");
+        audit_text_null(out, "rule");
+    } else if (out != NULL) {
+        put_text(out, "topic", topic);
+        put_rule(out, r, session, action, topic);
     }
-    tell_or_keep(r, place, event);
+    end_repeating(r, place);
 }
 
 /* An event that has nothing but a count beside its client and, if so, a limit. */
@@ -310,19 +313,18 @@ static void tell_or_count(struct router *r, const char *name, const struct princ
                           struct slice client_id, const char *limit)
 {
     struct slice detail = limit != NULL ? slice_text(limit) : client_id;
-    json_t *event = NULL;
     bool various;
 
     if (r->child == NULL)
         return;
     struct audit_place *place = keep_back(r, name, principal, detail, &various);
-    if (place == NULL || place->event == NULL) {
-        event = event_of(name, principal, client_id);
+    struct buf *out = begin_repeating(r, place);
+    if (out != NULL) {
+        begin_of(out, name, principal, client_id);
         if (limit != NULL)
-            json_object_set_new(event, "limit", json_string(limit));
-        json_object_set_new(event, "count", json_integer(1));
+            audit_text_string(out, "limit", slice_text(limit));
     }
-    tell_or_keep(r, place, event);
+    end_repeating(r, place);
 }
 
 void audit_limit(struct router *r, const struct principal *principal, struct slice client_id,
@@ -333,17 +335,19 @@ void audit_limit(struct router *r, const struct principal *principal, struct sli
 
 void audit_too_often(struct router *r, const struct wr_connect *m)
 {
-    json_t *event = NULL;
     bool various;
 
     if (r->child == NULL)
         return;
     struct audit_place *place = keep_back(r, "connections_limited", NULL,
                                           slice_of(&m->listener, sizeof(m->listener)), &various);
-    if (place == NULL || place->event == NULL)
-        event = json_pack("{s:s, s:o, s:i, s:i}", "event", "connections_limited", "address",
-                          text_of(m->address), "listener", (int)m->listener, "count", 1);
-    tell_or_keep(r, place, event);
+    struct buf *out = begin_repeating(r, place);
+    if (out != NULL) {
+        audit_text_begin(out, "connections_limited");
+        put_text(out, "address", m->address);
+        audit_text_number(out, "listener", m->listener);
+    }
+    end_repeating(r, place);
 }
 
 void audit_takeover(struct router *r, const struct session *session)
@@ -353,8 +357,12 @@ void audit_takeover(struct router *r, const struct session *session)
 
 void audit_revoked(struct router *r, const struct principal *principal, bool removed)
 {
-    json_t *event = json_pack("{s:s, s:o, s:b}", "event", "user_revoked", "user",
-                              user_of(principal), "removed", removed);
+    struct buf *out = &r->audit.gathered;
 
-    tell(r, event);
+    if (r->child == NULL)
+        return;
+    audit_text_begin(out, "user_revoked");
+    put_user(out, principal);
+    audit_text_flag(out, "removed", removed);
+    told(r);
 }

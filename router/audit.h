@@ -9,7 +9,6 @@
 #include "policy/policy.h"
 #include "router/timer_wheel.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,7 +26,7 @@ struct audit_place {
     uint64_t since;
     uint64_t kept_back; /* that were not told since */
     uint32_t told;      /* since */
-    json_t *event;      /* that tells of those that were kept back; NULL: none were */
+    struct buf event;   /* the first of those that were kept back, up to its count */
 };
 
 struct audit {

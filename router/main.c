@@ -12,7 +12,6 @@
 #include "router/setup.h"
 #include "router/sys_topics.h"
 
-#include <jansson.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -132,7 +131,6 @@ int main(void)
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     keyed_hash_init();
-    json_object_seed(randombytes_random()); /* or it would open a file later */
     child_begin(&child, ROLE_ROUTER, &handlers, &router);
     child_confine(&child, &needs);
     if (!policies_prepare(the_router()))

@@ -13,7 +13,7 @@ EVERYWHERE = {"libev", "libsodium", "libc"}
 LINKS = {
     "master/bulkheadd": set(),
     "worker/bulkhead-worker": {"libwebsockets"},
-    "router/bulkhead-router": {"libjansson", "libm"},
+    "router/bulkhead-router": {"libm"},
     "persistd/bulkhead-persistd": {"libjansson", "librocksdb"},
     "authd/bulkhead-authd": {"libjansson", "libcrypto"},
     "ctl/bulkheadctl": {"libjansson", "libcrypto"},

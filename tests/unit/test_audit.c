@@ -1,5 +1,6 @@
 /* The audit log: every change to it after the fact is found, and where. */
 #include "persistd/audit.h"
+#include "persistd/audit_scan.h"
 
 #include "common/audit_check.h"
 
@@ -300,4 +301,60 @@ Test(audit, a_batch_fills_files_as_its_records_would_alone)
          "test $(wc -l <open) = 1"); /* the newest */
     cr_assert_eq(check_file(AUDIT_FILE ".1", true).line, 0);
     cr_assert_eq(check_file(AUDIT_FILE, true).line, 0);
+}
+
+static bool scans(const char *event)
+{
+    struct slice name;
+
+    return audit_scan(slice_text(event), &name) && slice_is(name, "x");
+}
+
+Test(audit, a_flat_event_needs_no_parser)
+{
+    cr_expect(scans("{\"event\":\"x\"}"));
+    cr_expect(scans("{\"user\":null,\"event\":\"x\",\"client_id\":\"{a}, /b ~\",\"empty\":\"\"}"));
+    cr_expect(
+        scans("{\"event\":\"x\",\"a\":true,\"b\":false,\"count\":0,\"c\":123456789012345678}"));
+}
+
+Test(audit, anything_else_is_left_to_the_parser)
+{
+    static const char *const events[] = {
+        "", "{", "{}", "{\"event\":\"x\"", "{\"event\":\"x\"}}", "{\"event\":\"x\"} ",
+        "{\"event\":\"x\",}", "{\"event\":\"x\"\"a\":1}", "{\"event\":\"x\",\"a\"}",
+        "{\"event\": \"x\"}", "[\"event\",\"x\"]", "{\"event\":1}", "{\"event\":\"\"}",
+        "{\"user\":\"x\"}",
+        /* names twice, and names that are not the event's to give */
+        "{\"event\":\"x\",\"event\":\"x\"}", "{\"a\":1,\"event\":\"x\",\"a\":1}",
+        "{\"event\":\"x\",\"process\":\"router\"}", "{\"event\":\"x\",\"pid\":1}",
+        "{\"event\":\"x\",\"time\":\"\"}", "{\"sequence\":1,\"event\":\"x\"}",
+        "{\"event\":\"x\",\"chain\":\"\"}",
+        /* strings */
+        "{\"event\":\"x\",\"a\":\"\\\"\"}", "{\"event\":\"x\",\"a\":\"\\u0061\"}",
+        "{\"event\":\"x\",\"a\":\"\n\"}", "{\"event\":\"x\",\"a\":\"\x7f\"}",
+        "{\"event\":\"x\",\"a\":\"\xc3\xa4\"}", "{\"event\":\"x\",\"a\":\"b}",
+        "{\"\\u0065vent\":\"x\",\"event\":\"x\"}",
+        /* numbers and other values */
+        "{\"event\":\"x\",\"a\":01}", "{\"event\":\"x\",\"a\":-1}", "{\"event\":\"x\",\"a\":1.5}",
+        "{\"event\":\"x\",\"a\":1e3}", "{\"event\":\"x\",\"a\":1234567890123456789}",
+        "{\"event\":\"x\",\"a\":}", "{\"event\":\"x\",\"a\":truest}", "{\"event\":\"x\",\"a\":{}}",
+        "{\"event\":\"x\",\"a\":[1]}"};
+
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        cr_expect_not(scans(events[i]), "%s", events[i]);
+}
+
+Test(audit, more_members_than_any_event_has_are_left_to_the_parser)
+{
+    char event[512] = "{\"event\":\"x\"";
+
+    for (const char *name = "abcdefghijklmno"; *name != '\0'; name++) {
+        size_t len = strlen(event);
+        snprintf(event + len, sizeof(event) - len, ",\"%c\":1}", *name);
+        cr_expect(scans(event), "%s", event);
+        event[strlen(event) - 1] = '\0';
+    }
+    strcat(event, ",\"z\":1}");
+    cr_expect_not(scans(event));
 }

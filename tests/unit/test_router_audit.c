@@ -3,6 +3,7 @@
 #include "common/child.h"
 #include "leaks.h"
 #include "router/audit.h"
+#include "router/audit_text.h"
 #include "router_fixture.h"
 
 #include <criterion/criterion.h>
@@ -140,4 +141,54 @@ Test(router_audit, what_was_kept_back_is_told_at_the_end)
     struct slice last = slice_take_line(&events);
     cr_assert_not_null(memmem(last.data, last.len, "\"count\":2", 9), "%.*s", SLICE_ARGS(last));
     cr_assert_eq(events.len, 0);
+}
+
+static void expect_text(struct slice text, const char *wanted)
+{
+    struct buf out = {0};
+
+    audit_text_begin(&out, "x");
+    audit_text_string(&out, "a", text);
+    audit_text_end(&out);
+    char line[128];
+    snprintf(line, sizeof(line), "{\"event\":\"x\",\"a\":%s}\n", wanted);
+    struct slice written = slice_of(buf_head(&out), buf_len(&out));
+    cr_expect(slice_is(written, line), "%.*s", SLICE_ARGS(written));
+    buf_free(&out);
+}
+
+Test(router_audit, a_clients_text_is_plain_ascii)
+{
+    expect_text(slice_text(""), "\"\"");
+    expect_text(slice_of(NULL, 0), "\"\"");
+    expect_text(slice_text("a b~{}'/,:"), "\"a b~{}'/,:\"");
+    expect_text(slice_text("\"\\"), "\"\\\"\\\\\"");
+    expect_text(slice_text("\n\x1b\x7f"), "\"\\u000A\\u001B\\u007F\"");
+    expect_text(slice_text("\u00e4\u20ac\uffff"), "\"\\u00E4\\u20AC\\uFFFF\"");
+    expect_text(slice_text("\U0001F600\U0010FFFFz"), "\"\\uD83D\\uDE00\\uDBFF\\uDFFFz\"");
+    /* what is no UTF-8 could only be written as something else */
+    expect_text(slice_text("a\xff"), "\"\"");
+    expect_text(slice_text("\xed\xa0\x80"), "\"\"");
+    expect_text(slice_of("a\0b", 3), "\"\"");
+}
+
+Test(router_audit, an_event_is_one_line_of_json)
+{
+    open_channel();
+    PEER_SAY(&f.workers[0], wr_connect, .conn = handle_of(1, 1), .version = 4,
+             .flags = CONNECT_CLEAN_START, .receive_maximum = 1, .client_id = slice_text("a\"b"),
+             .address = slice_text("192.0.2.1:7"));
+    PEER_SAY(&f.authd, ar_verdict, .conn = handle_of(1, 1), .principal = slice_text("ann"));
+    fixture_settle(&f);
+    struct slice events = next_events();
+    cr_expect(slice_is(events, "{\"event\":\"connected\",\"user\":\"ann\",\"client_id\":\"a\\\"b\","
+                               "\"address\":\"192.0.2.1:7\",\"proxied\":false,\"listener\":0,"
+                               "\"version\":4,\"session_present\":false}\n"),
+              "%.*s", SLICE_ARGS(events));
+    audit_topic(&f.r, router_connection(&f.r, 0, handle_of(1, 1))->session, AUDIT_PUBLISH_DENIED,
+                POLICY_PUBLISH, slice_text("t"));
+    audit_send(&f.r);
+    events = next_events();
+    cr_expect_not_null(memmem(events.data, events.len, "\"topic\":\"t\",\"rule\":\"", 20));
+    cr_expect_not_null(memmem(events.data, events.len, "\",\"count\":1}\n", 13));
 }
