@@ -135,7 +135,7 @@ static void add_default_listener(struct config *config, const struct config_argu
     config->local_only = !wanted && config->listener_count == 0;
     if (config->local_only) {
         by_default->port = arguments->port > 0 ? arguments->port : 1883;
-        if (!config_was_set(config, "allow_anonymous", NULL))
+        if (!config_was_set(config, "allow_anonymous", NULL) && !config->protected_mode)
             config->security.allow_anonymous = by_default->security.allow_anonymous = true;
         by_default->address = config_text(config, "localhost");
         wanted = true;
@@ -295,6 +295,22 @@ static void check_claimed_names(struct config *config)
     }
 }
 
+/* The first thing that happens to whoever writes just `listener 1883`. */
+static void check_somebody_comes_in(struct config *config)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct listener_config *listener = config->listeners[i];
+
+        if (listener->security.allow_anonymous || listener->security.password_file != NULL ||
+            config->jwt_jwks_file != NULL || config_wants_access_token(config, listener))
+            continue;
+        config_problem(config, LEVEL_WARNING, listener->place,
+                       "nobody can connect to listener %s: add a password_file, or for clients "
+                       "without a password say `allow_anonymous true`",
+                       listener->name);
+    }
+}
+
 static void check_identity(struct config *config)
 {
     struct config_place place;
@@ -340,5 +356,6 @@ void config_finish(struct config *config, const struct config_arguments *argumen
     config_check_tokens(config);
     config_check_audit(config);
     check_claimed_names(config);
+    check_somebody_comes_in(config);
     finish_log(config, arguments);
 }

@@ -91,7 +91,8 @@ const struct option config_options[] = {
            .help = "Greatest QoS that clients of the listener may use."),
     NUMBER("max_topic_alias", AT_LISTENER(max_topic_alias), .value = "10", RANGE(0, UINT16_MAX),
            .help = "Topic aliases that an MQTT 5 client may make; 0: none."),
-    TEXT("mount_point", AT_LISTENER(mount_point),
+    TEXT("mount_point", AT_LISTENER(mount_point), .check = config_is_topic_prefix,
+         .wanted = "the beginning of a topic, without + and #",
          .help = "Prefix of all topics of the listener's clients, which do not see it."),
     BOOL("use_username_as_clientid", AT_LISTENER(use_username_as_clientid), .value = "false",
          .help = "The user name takes the place of the client id; clients without one are "
@@ -109,10 +110,14 @@ const struct option config_options[] = {
     TEXT("websocket_path", AT_INHERITED(websocket_path), OWN,
          .help = "The one path that upgrades to WebSocket. Default: `/mqtt`; any path while the "
                  "configuration uses no directive of Bulkhead's own."),
-    LINES("websocket_origin", AT_INHERITED(websocket_origin), OWN,
+    LINES("websocket_origin", AT_INHERITED(websocket_origin), OWN, .check = config_is_origin,
+          .wanted =
+              "origins as browsers send them, such as https://app.example.org (small letters, "
+              "no / at the end)",
           .help = "Origins that may connect, compared exactly, as browsers send them "
                   "(`https://example.org`). Default: any."),
-    LINES("trusted_proxies", AT_INHERITED(trusted_proxies), OWN,
+    LINES("trusted_proxies", AT_INHERITED(trusted_proxies), OWN, .check = config_is_proxy,
+          .wanted = "addresses, networks such as 172.18.0.0/16, or uid:N",
           .help = "Addresses, networks (`172.18.0.0/16`) or, on unix sockets, `uid:N` of the "
                   "proxies that may name a client's real address."),
     BOOL("proxy_protocol", AT_INHERITED(proxy_protocol), .value = "false", OWN,
@@ -125,7 +130,8 @@ const struct option config_options[] = {
                     "and auto_id_prefix settings of each listener. Must come before them."),
     BOOL("allow_anonymous", AT_SECURITY(allow_anonymous), .value = "false", LIVE,
          .help = "Let clients in without a user name. Default: false; true for the loopback "
-                 "listener of a broker that was started without any listener."),
+                 "listener of a broker that was started without any listener and without "
+                 "`protected true`."),
     TEXT("password_file", AT_SECURITY(password_file), LIVE,
          .help = "Users and password hashes; `bulkheadctl passwd` writes it, mosquitto's "
                  "files work."),

@@ -34,6 +34,9 @@ enum option_scope {
 /* Handles a directive of type OPTION_SPECIAL. */
 typedef void option_handler(struct config *config, struct config_place place, char *value);
 
+/* Says whether a text is one that the directive can mean. */
+typedef bool word_check(const char *word);
+
 struct option {
     const char *name;
     enum option_type type;
@@ -42,6 +45,8 @@ struct option {
     const char *value;   /* the default as it would be written; NULL: none */
     int64_t min, max;    /* of numbers, in the unit that is stored; max of texts: bytes */
     const char *choices; /* separated by | */
+    word_check *check;   /* of texts, and of each word of lines; NULL: any will do */
+    const char *wanted;  /* what check accepts, for the message about what it does not */
     option_handler *handle;
     bool own;    /* Bulkhead's: a plain mosquitto.conf does not have it */
     bool live;   /* a reload applies it */
@@ -73,6 +78,9 @@ void config_options_print(FILE *out);
 option_handler config_take_listener, config_take_port, config_take_bind_address,
     config_take_include_dir, config_take_per_listener, config_take_log_dest, config_take_log_type,
     config_take_workers;
+
+/* Checks of texts (config_words.c). */
+word_check config_is_proxy, config_is_origin, config_is_topic_prefix;
 
 /* Complains of kinds of audit events that there are not. */
 void config_check_audit(struct config *config);

@@ -176,22 +176,52 @@ static bool store_number(const struct option *option, int64_t *field, const char
     return good && *end == '\0' && number >= option->min && number <= option->max;
 }
 
-/* Adds each word of value to the lines that are there. */
-static void store_lines(struct config *config, char **field, const char *value)
-{
-    while (*value != '\0') {
-        int len = (int)strcspn(value, " \t,");
-        const char *before = *field != NULL ? *field : "";
-        if (len > 0 && strlen(before) <= TEXT_VALUE_MAX)
-            *field = config_printf(config, "%s%.*s\n", before, len, value);
-        value += len;
-        value += strspn(value, " \t,");
-    }
-}
-
 static size_t text_bound(const struct option *option)
 {
     return option->max > 0 ? (size_t)option->max : TEXT_VALUE_MAX;
+}
+
+/* A text that is too long, or that the directive's check does not accept. */
+static bool refuse_text(const struct option *option, bool too_long, char *problem, size_t size)
+{
+    if (too_long)
+        snprintf(problem, size, "is longer than %zu bytes", text_bound(option));
+    else
+        snprintf(problem, size, "must be %s", option->wanted);
+    return false;
+}
+
+static bool store_text(struct config *config, const struct option *option, char **field,
+                       const char *value, char *problem, size_t size)
+{
+    bool too_long = strlen(value) > text_bound(option);
+
+    *field = config_text(config, value);
+    if (too_long || (option->check != NULL && !option->check(value)))
+        return refuse_text(option, too_long, problem, size);
+    return true;
+}
+
+/* Adds each word of value to the lines that are there. */
+static bool store_lines(struct config *config, const struct option *option, char **field,
+                        const char *value, char *problem, size_t size)
+{
+    bool good = true;
+
+    while (*value != '\0') {
+        int len = (int)strcspn(value, " \t,");
+        const char *before = *field != NULL ? *field : "";
+        const char *word = config_printf(config, "%.*s", len, value);
+        good = good && (len == 0 || option->check == NULL || option->check(word));
+        if (len > 0 && strlen(before) <= TEXT_VALUE_MAX)
+            *field = config_printf(config, "%s%s\n", before, word);
+        value += len;
+        value += strspn(value, " \t,");
+    }
+    bool too_long = *field != NULL && strlen(*field) > text_bound(option);
+    if (!good || too_long || *field == NULL)
+        return refuse_text(option, too_long, problem, size);
+    return true;
 }
 
 /* What a good value looks like, for the message about a bad one. */
@@ -207,11 +237,9 @@ static void describe(const struct option *option, char *problem, size_t size)
         [OPTION_CHOICE] = "one of",
         [OPTION_SET] = "one or several of",
     };
-    const char *kind = option->type <= OPTION_SET ? kinds[option->type] : NULL;
+    const char *kind = kinds[option->type];
 
-    if (option->type == OPTION_TEXT || option->type == OPTION_LINES) {
-        snprintf(problem, size, "is longer than %zu bytes", text_bound(option));
-    } else if (option->type == OPTION_CHOICE || option->type == OPTION_SET) {
+    if (option->type == OPTION_CHOICE || option->type == OPTION_SET) {
         snprintf(problem, size, "must be %s %s", kind, option->choices);
     } else if (option->type == OPTION_BOOL || option->type == OPTION_EXPIRATION) {
         snprintf(problem, size, "must be %s", kind);
@@ -251,13 +279,9 @@ bool config_value_store(struct config *config, const struct option *option, void
         good = store_choices(option, field, value);
         break;
     case OPTION_TEXT:
-        *(char **)field = config_text(config, value);
-        good = strlen(value) <= text_bound(option);
-        break;
+        return store_text(config, option, field, value, problem, problem_size);
     case OPTION_LINES:
-        store_lines(config, field, value);
-        good = *(char **)field != NULL && strlen(*(char **)field) <= text_bound(option);
-        break;
+        return store_lines(config, option, field, value, problem, problem_size);
     default:
         VERIFY(!"a value of this type is stored by its handler");
     }

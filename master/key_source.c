@@ -141,11 +141,14 @@ static bool use_installed_key(const struct config *config, bool store_is_new, st
     installed_key(config->file, path, sizeof(path));
     bool exists = access(path, F_OK) == 0;
     if (!exists && (config->require_key || !store_is_new)) {
-        log_error(config->require_key
-                      ? "require_key: no key was given, and %s does not exist"
-                      : "the data directory is in use but there is no key: bring %s back, or name "
-                        "the right one with key_file",
-                  path);
+        log_error(
+            config->require_key
+                ? "require_key: no key was given, and %s does not exist: bring it back, or name "
+                  "one with key_file ('bulkheadctl key new FILE' makes it)"
+                : "the data directory is in use but there is no key: bring %s back, or name "
+                  "the right one with key_file, or its passphrase with key_passphrase_file "
+                  "or " PASSPHRASE_VARIABLE,
+            path);
         return false;
     }
     if (!exists && is_inside(path, location)) {

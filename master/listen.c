@@ -15,16 +15,22 @@
 
 enum { BACKLOG = 4096 };
 
+static bool fail_because(const struct listener_config *listener, const char *step, const char *why)
+{
+    if (listener->place.file != NULL) {
+        log_error("%s:%u: listener %s: %s: %s", listener->place.file, listener->place.line,
+                  listener->name, step, why);
+    } else {
+        log_error("listener %s: %s: %s", listener->name, step, why);
+    }
+    return false;
+}
+
 static bool fail(const struct listener_config *listener, const char *step)
 {
     int error = errno;
 
-    if (listener->place.file != NULL) {
-        log_error("%s:%u: listener %s: %s: %s", listener->place.file, listener->place.line,
-                  listener->name, step, strerror(error));
-    } else {
-        log_error("listener %s: %s: %s", listener->name, step, strerror(error));
-    }
+    fail_because(listener, step, strerror(error));
     if (error == EADDRINUSE)
         log_error("another program listens on %s; `ss -lntp` shows which", listener->name);
     return false;
@@ -86,11 +92,8 @@ static bool listen_address(const struct listener_config *listener, struct listen
 
     snprintf(port, sizeof(port), "%u", (unsigned)listener->port);
     int code = getaddrinfo(listener->address, port, &hints, &found);
-    if (code != 0) {
-        log_error("listener %s: cannot resolve %s: %s", listener->name, listener->address,
-                  gai_strerror(code));
-        return false;
-    }
+    if (code != 0)
+        return fail_because(listener, "cannot resolve the address", gai_strerror(code));
     for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
         if (sockets->count == LISTEN_SOCKETS_MAX)
             break;

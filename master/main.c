@@ -32,7 +32,8 @@ static const char usage[] =
     "  -c FILE       read this configuration; the syntax is mosquitto.conf's\n"
     "  -p PORT       without a listener in the configuration: listen on this port of the\n"
     "                loopback interface (1883 by default)\n"
-    "  -t            check the configuration and the files that it names, and leave\n"
+    "  -t            check the configuration, and that rules and passwords can be opened, and\n"
+    "                leave; what the rules say: 'bulkheadctl policy check FILE'\n"
     "  -v            log everything\n"
     "  --directives  print every directive of the configuration, as Markdown\n"
     "  --version     print the version\n"
@@ -211,7 +212,8 @@ static void describe_start(const struct master *m)
                    geteuid());
     }
     if (m->config->local_only)
-        log_notice("no listener is configured: serving this machine only, without passwords");
+        log_notice("no listener is configured: serving this machine only%s",
+                   m->config->security.allow_anonymous ? ", without passwords" : "");
     if (m->config->persistence && m->config->durability == 1) {
         log_notice("durability relaxed: a crash can lose what was acknowledged in the last %g s",
                    (double)m->config->commit_interval / 1000);

@@ -42,6 +42,15 @@ static void bad(const char *text, const char *expected)
                        expected);
 }
 
+static const char *good_text(const char *name)
+{
+    if (strcmp(name, "audit_events") == 0)
+        return "connected limit";
+    if (strcmp(name, "websocket_origin") == 0)
+        return "https://example.org null";
+    return strcmp(name, "trusted_proxies") == 0 ? "::1 10.0.0.0/8" : "/some/text";
+}
+
 /* A value that the row must accept. */
 static void good_value(const struct option *option, char *value, size_t size)
 {
@@ -71,8 +80,7 @@ static void good_value(const struct option *option, char *value, size_t size)
         snprintf(value, size, "%.*s", (int)strcspn(first, "|"), first);
         break;
     default:
-        snprintf(value, size, "%s",
-                 strcmp(option->name, "audit_events") == 0 ? "connected limit" : "/some/text");
+        snprintf(value, size, "%s", good_text(option->name));
         break;
     }
 }
@@ -441,6 +449,77 @@ Test(config, long_texts)
     bad(text, "f:2: auto_id_prefix is longer than 255 bytes");
     snprintf(text, sizeof(text), "listener 1883\ntrusted_proxies %05000d\n", 1);
     bad(text, "f:2: trusted_proxies is longer than");
+}
+
+Test(config, texts_that_cannot_be_meant)
+{
+    static const char *const good_proxies[] = {"192.0.2.1", "10.0.0.0/8",    "0.0.0.0/0",
+                                               "::1",       "2001:db8::/32", "::ffff:192.0.2.1/32",
+                                               "uid:0",     "uid:4294967295"};
+    static const char *const bad_proxies[] = {"banana",
+                                              "1.2.3",
+                                              "10.0.0.0/33",
+                                              "10.0.0.0/",
+                                              "10.0.0.0/-1",
+                                              "::/129",
+                                              "::ffff:192.0.2.1/33",
+                                              "/8",
+                                              "uid:",
+                                              "uid:-1",
+                                              "uid:4294967296",
+                                              "all",
+                                              "10.0.0.1:80",
+                                              "10.0.0.0/8 banana"};
+    static const char *const good_origins[] = {"https://a.example", "http://localhost:8080", "null",
+                                               "capacitor://localhost", "http://[::1]:80"};
+    static const char *const bad_origins[] = {
+        "a.example", "*",    "https://a.example/", "https://A.example",
+        "https://",  "://a", "https://*.example",  "https://a.example /"};
+    char text[256];
+
+    for (size_t i = 0; i < sizeof(good_proxies) / sizeof(*good_proxies); i++) {
+        snprintf(text, sizeof(text), "listener 1883\ntrusted_proxies %s\n", good_proxies[i]);
+        config_free(good(text));
+    }
+    for (size_t i = 0; i < sizeof(bad_proxies) / sizeof(*bad_proxies); i++) {
+        snprintf(text, sizeof(text), "listener 1883\ntrusted_proxies %s\n", bad_proxies[i]);
+        bad(text, "f:2: trusted_proxies must be addresses");
+    }
+    for (size_t i = 0; i < sizeof(good_origins) / sizeof(*good_origins); i++) {
+        snprintf(text, sizeof(text), "listener 1883\nwebsocket_origin %s\n", good_origins[i]);
+        config_free(good(text));
+    }
+    for (size_t i = 0; i < sizeof(bad_origins) / sizeof(*bad_origins); i++) {
+        snprintf(text, sizeof(text), "listener 1883\nwebsocket_origin %s\n", bad_origins[i]);
+        bad(text, "f:2: websocket_origin must be origins");
+    }
+    bad("listener 1883\nmount_point a/#\n", "f:2: mount_point must be the beginning of a topic");
+    bad("listener 1883\nmount_point +/a\n", "f:2: mount_point must be the beginning of a topic");
+}
+
+Test(config, nobody_can_connect)
+{
+    static const char said[] = "f:1: nobody can connect to listener 1883";
+
+    config_free(good("listener 1883\n"));
+    cr_expect_not_null(strstr(problems, said), "%s", problems);
+    config_free(good("listener 1883\nprotected true\n"));
+    cr_expect_not_null(strstr(problems, said), "%s", problems);
+    config_free(good("listener 1883\nallow_anonymous true\n"));
+    cr_expect_null(strstr(problems, said), "%s", problems);
+    config_free(good("listener 1883\npassword_file p\n"));
+    cr_expect_null(strstr(problems, said), "%s", problems);
+    config_free(good("listener 1883\njwt_jwks_file /j\njwt_issuer i\njwt_audience a\n"));
+    cr_expect_null(strstr(problems, said), "%s", problems);
+}
+
+Test(config, protected_without_a_listener)
+{
+    struct config *config = good("protected true\npassword_file p\n");
+
+    cr_expect(config->local_only && !config->listeners[0]->security.allow_anonymous);
+    config_free(config);
+    bad("protected true\nallow_anonymous true\n", "exclude each other");
 }
 
 Test(config, log)
