@@ -241,67 +241,96 @@ static bool open_file(struct audit_log *log)
     return true;
 }
 
-/* Reads an existing file to its end: the digest so far, and the last record's place in the chain.
- * False when it does not end with a whole record. */
-static bool read_on(struct audit_log *log, bool *any)
+#define ALTERED "a record behind the last signature was altered"
+
+/* Takes over one line of an existing file: its part of the digest, its place in the chain. A record
+ * has to follow from the one before, but a file's first. */
+static void take_line(struct audit_log *log, struct slice line, const char **damage)
+{
+    uint8_t chain[AUDIT_CHAIN_SIZE];
+    struct slice body;
+
+    bool follows = log->bytes == 0;
+    log->bytes += line.len;
+    crypto_generichash_update(&log->digest, line.data, line.len);
+    if (!audit_line_split(line, &body, chain)) {
+        *damage = ALTERED;
+        return;
+    }
+    audit_chain_next(log->chain_key, log->chain, body);
+    follows |= memcmp(log->chain, chain, sizeof(chain)) == 0;
+    memcpy(log->chain, chain, sizeof(chain));
+    json_t *record = json_loadb((const char *)line.data, line.len - 1, 0, NULL);
+    const char *event = json_string_value(json_object_get(record, "event"));
+    json_t *sequence = json_object_get(record, "sequence");
+    if (sequence != NULL)
+        log->sequence = (uint64_t)json_integer_value(sequence);
+    if (!follows) {
+        *damage = ALTERED;
+    } else if (event != NULL && strcmp(event, "audit_signature") == 0) {
+        log->signed_sequence = log->sequence;
+        *damage = NULL;
+    }
+    json_decref(record);
+}
+
+/* Reads an existing file to its end. *damage: what is wrong behind the last signature, NULL:
+ * nothing; before it the signature itself shows it. False with errno when it cannot be read. */
+static bool read_on(struct audit_log *log, const char **damage)
 {
     char *line = NULL;
     size_t room = 0;
     ssize_t len;
-    bool whole = true;
 
-    *any = false;
     int fd = fcntl(log->fd, F_DUPFD_CLOEXEC, 0);
     FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (file == NULL)
         return false;
-    while ((len = getline(&line, &room, file)) > 0) {
-        struct slice body;
-        crypto_generichash_update(&log->digest, (const uint8_t *)line, (size_t)len);
-        whole = audit_line_split(slice_of(line, (size_t)len), &body, log->chain);
-        *any = true;
-        if (!whole)
-            continue;
-        char saved = line[body.len];
-        line[body.len] = '}';
-        json_t *record = json_loadb(line, body.len + 1, 0, NULL);
-        line[body.len] = saved;
-        json_t *sequence = json_object_get(record, "sequence");
-        if (sequence != NULL)
-            log->sequence = (uint64_t)json_integer_value(sequence);
-        json_decref(record);
+    log->bytes = 0;
+    while ((len = getline(&line, &room, file)) > 0 && line[len - 1] == '\n')
+        take_line(log, slice_of(line, (size_t)len), damage);
+    bool good = !ferror(file);
+    if (good && len > 0) { /* as if there had been no room for it */
+        *damage = "the last record was half written";
+        good = ftruncate(log->fd, (off_t)log->bytes) == 0;
     }
     free(line);
     fclose(file);
-    return whole;
+    return good;
 }
 
 static bool resume(struct audit_log *log)
 {
     struct audit_head head;
-    bool any;
+    const char *damage = NULL;
 
-    bool whole = read_on(log, &any);
+    if (!read_on(log, &damage))
+        return false;
     bool known = head_load(log, &head);
-    bool behind = known && (log->sequence < head.sequence ||
-                            (log->sequence == head.sequence &&
-                             memcmp(log->chain, head.chain, sizeof(head.chain)) != 0));
-    if (behind) {
+    if (known && (log->sequence < head.sequence ||
+                  (log->sequence == head.sequence &&
+                   memcmp(log->chain, head.chain, sizeof(head.chain)) != 0))) {
+        damage = "the end was cut off or altered";
         log->sequence = head.sequence;
         memcpy(log->chain, head.chain, sizeof(head.chain));
     }
-    log->signed_sequence = log->sequence;
-    if (any && !whole && write(log->fd, "\n", 1) == 1)
-        log->bytes++;
-    if (!any && !append_begin(log))
+    if (log->bytes == 0 && !append_begin(log))
         return false;
-    if (!behind && whole)
+    if (damage == NULL)
         return true;
-    log_error("the end of the audit log was %s since it was last signed",
-              behind ? "cut off or altered" : "left half written");
-    return append_new(log, json_pack("{s:s, s:s}", "event", "audit_damaged", "reason",
-                                     behind ? "the end was cut off or altered"
-                                            : "the last record was half written"));
+    log_error("the audit log was damaged: %s", damage);
+    return append_new(log, json_pack("{s:s, s:s}", "event", "audit_damaged", "reason", damage));
+}
+
+/* Opens the file and goes on with it, or begins it; else it stays closed. */
+static bool open_log(struct audit_log *log)
+{
+    if (open_file(log) && resume(log))
+        return true;
+    if (log->fd >= 0)
+        close(log->fd);
+    log->fd = -1;
+    return false;
 }
 
 bool audit_open(struct audit_log *log, const struct keyring *keyring, uint64_t max_bytes,
@@ -318,7 +347,7 @@ bool audit_open(struct audit_log *log, const struct keyring *keyring, uint64_t m
     sodium_memzero(seed, sizeof(seed));
     if (mkdir(AUDIT_DIRECTORY, 0750) != 0 && errno != EEXIST)
         return false;
-    return open_file(log) && resume(log);
+    return open_log(log);
 }
 
 /* Notes that the log cannot be written. */
@@ -353,6 +382,7 @@ bool audit_sign(struct audit_log *log)
     return true;
 }
 
+/* Closes the full file and moves it, and those before it, out of the way. */
 static bool rotate(struct audit_log *log)
 {
     char from[sizeof(AUDIT_FILE) + 16];
@@ -370,9 +400,7 @@ static bool rotate(struct audit_log *log)
         if (rename(from, to) != 0 && errno != ENOENT)
             return false;
     }
-    if (log->keep == 0 && unlink(AUDIT_FILE) != 0)
-        return false;
-    return open_file(log) && append_begin(log);
+    return log->keep > 0 || unlink(AUDIT_FILE) == 0;
 }
 
 /* The log could be written again after it had failed. */
@@ -400,9 +428,9 @@ json_t *audit_parse(struct slice event)
 /* Opens the file, or begins a new one, when that is due. */
 static bool make_ready(struct audit_log *log)
 {
-    bool ready = log->fd >= 0 || (open_file(log) && resume(log));
-
-    return ready && is_full(log, 0) ? rotate(log) : ready;
+    if (log->fd < 0 && !open_log(log))
+        return false;
+    return !is_full(log, 0) || (rotate(log) && open_log(log));
 }
 
 struct slice audit_write_lines(struct audit_log *log, struct slice events)

@@ -171,13 +171,49 @@ Test(audit, a_cut_off_end_is_noticed_at_the_next_start)
     cr_assert_neq(check_file(AUDIT_FILE, true).line, 0);
 }
 
-Test(audit, half_a_record_after_a_crash_is_gone_on_from)
+/* As if the process had been killed. */
+static void crash(void)
+{
+    audit.signed_sequence = audit.sequence;
+    audit_close(&audit);
+}
+
+Test(audit, half_a_record_after_a_crash_is_taken_back)
 {
     write_events(2);
-    audit_close(&audit);
+    crash();
     edit("printf '{\"event\":\"conn' >>$f");
     cr_assert(audit_open(&audit, keyring, 0, 3));
-    edit("grep -q 'audit_damaged.*half written' $f");
+    edit("tail -n 1 $f | grep -q 'audit_damaged.*half written'");
+    cr_assert(audit_sign(&audit));
+    struct audit_check check = check_file(AUDIT_FILE, true);
+    cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
+    cr_assert_eq(check.records, 1 + 2 + 1 + 1);
+}
+
+Test(audit, what_was_not_signed_before_a_crash_is_signed_after_it)
+{
+    write_events(2);
+    crash();
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    cr_assert(audit_sign(&audit));
+    cr_assert_eq(check_file(AUDIT_FILE, true).signature_line, 4);
+    reopen();
+    cr_assert_eq(check_file(AUDIT_FILE, true).records, 4, "nothing is new");
+}
+
+Test(audit, what_was_altered_after_a_crash_is_not_signed_in_silence)
+{
+    write_events(2);
+    cr_assert(audit_sign(&audit));
+    write_events(2);
+    crash();
+    edit("sed -i '5s/ann/bob/' $f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    edit("tail -n 1 $f | grep -q 'audit_damaged.*altered'");
+    reopen();
+    reopen();
+    edit("test $(grep -c audit_damaged $f) = 1");
 }
 
 Test(audit, rotation_keeps_the_chain_over_files)
@@ -270,6 +306,24 @@ Test(audit, a_batch_that_does_not_fit_is_taken_back)
     cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
     cr_assert_eq(check.records, 1 + 2 + 5 + 1 + 1);
     edit("grep -q '\"count\":60.*audit_records_lost\\|audit_records_lost.*\"count\":60' $f");
+}
+
+Test(audit, a_file_begins_as_it_should_when_it_could_not_at_first)
+{
+    cr_assert_neq(signal(SIGXFSZ, SIG_IGN), SIG_ERR);
+    audit.max_bytes = 1000;
+    write_events(3);
+    audit.bytes = 0;
+    limit_file(100); /* no record fits into a file */
+    audit.bytes = 1000;
+    cr_assert_eq(write_batch(1), 0);
+    cr_assert_not(audit_sign(&audit));
+    limit_file(UINT64_MAX);
+    audit.max_bytes = 0;
+    cr_assert_eq(write_batch(1), 1);
+    struct audit_check check = check_file(AUDIT_FILE, true);
+    cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
+    cr_assert_eq(access(AUDIT_FILE ".1", F_OK), 0);
 }
 
 /* The sizes of the files so far, the newest one last. */
