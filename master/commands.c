@@ -323,7 +323,8 @@ bool commands_open(struct master *m)
         return true;
     }
     if (wanted != NULL) {
-        log_error("control_socket %s: %s", path, strerror(errno));
+        log_error("control_socket %s: %s%s", path, strerror(errno),
+                  errno == EADDRINUSE ? "; another broker runs with it: each needs its own" : "");
     } else {
         log_warning("bulkheadctl cannot reach this broker: %s: %s; another place can be given with "
                     "control_socket",

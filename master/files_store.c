@@ -93,8 +93,10 @@ static int open_directory(const char *path, struct stat *status)
 
     if (fd < 0 && errno == ENOENT && mkdir(path, 0700) == 0)
         fd = files_open(path, O_RDONLY | O_DIRECTORY, status);
-    if (fd < 0)
-        log_error("the data directory %s: %s", path, strerror(errno));
+    if (fd < 0) {
+        log_error("the data directory %s: %s%s", path, strerror(errno),
+                  errno == ENOENT ? "; make the directory that it is in first" : "");
+    }
     return fd;
 }
 

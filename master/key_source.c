@@ -109,6 +109,20 @@ static bool is_inside(const char *path, const char *directory)
            (real_folder[len] == '/' || real_folder[len] == '\0');
 }
 
+static const char *location_of(const struct config *config)
+{
+    return config->persistence_location != NULL ? config->persistence_location : ".";
+}
+
+static void warn_if_inside(const struct config *config, const char *what, const char *path)
+{
+    if (is_inside(path, location_of(config))) {
+        log_warning("%s %s lies inside the data directory, beside what it seals: who gets the one "
+                    "has the other; move it away",
+                    what, path);
+    }
+}
+
 static bool make_key(const char *path)
 {
     char folder[PATH_MAX];
@@ -134,8 +148,6 @@ static bool make_key(const char *path)
 
 static bool use_installed_key(const struct config *config, bool store_is_new, struct file_set *set)
 {
-    const char *location =
-        config->persistence_location != NULL ? config->persistence_location : ".";
     char path[PATH_MAX];
 
     installed_key(config->file, path, sizeof(path));
@@ -151,7 +163,7 @@ static bool use_installed_key(const struct config *config, bool store_is_new, st
             path);
         return false;
     }
-    if (!exists && is_inside(path, location)) {
+    if (!exists && is_inside(path, location_of(config))) {
         log_error("a key made at %s would be inside the data directory, beside what it seals: "
                   "name another place with key_file",
                   path);
@@ -165,9 +177,12 @@ bool key_open(const struct config *config, bool store_is_new, struct file_set *s
     const char *credentials = getenv("CREDENTIALS_DIRECTORY");
     char path[PATH_MAX];
 
-    if (config->key_file != NULL)
+    if (config->key_file != NULL) {
+        warn_if_inside(config, "key_file", config->key_file);
         return open_secret(set, FILE_KEY, "key_file", config->key_file, true);
+    }
     if (config->key_passphrase_file != NULL) {
+        warn_if_inside(config, "key_passphrase_file", config->key_passphrase_file);
         return open_secret(set, FILE_PASSPHRASE, "key_passphrase_file", config->key_passphrase_file,
                            true);
     }

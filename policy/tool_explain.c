@@ -118,6 +118,12 @@ enum policy_result policy_tool_explain(struct policy *policy,
     fprintf(out, "  %s\n", text);
     if (!principal->anonymous && !policy_is_open(policy) && !policy_name_is_safe(principal->user)) {
         fputs("  a user of this name is refused at CONNECT: it could widen a pattern\n", out);
+    } else if (verdict.reason == POLICY_BY_NAME && policy->uses_client &&
+               !policy_name_is_safe(principal->client_id)) {
+        fputs(principal->client_id.len == 0
+                  ? "  a denial has %c in it: say which client with --client\n"
+                  : "  a denial has %c in it, and this client id equals no level of a topic\n",
+              out);
     }
     if (action == POLICY_SUBSCRIBE &&
         (verdict.result == POLICY_OVERLAP || verdict.reason == POLICY_BY_STRICT))

@@ -218,6 +218,14 @@ def test_missing_configuration_file(new_broker):
     assert done.returncode not in (0, None) and "/nowhere/bulkhead.conf" in done.stderr
 
 
+def test_a_control_socket_in_use(new_broker):
+    first = new_broker()
+    second = new_broker(started=False, config="listener {tcp} 127.0.0.1\n"
+                                              f"control_socket {first.control_socket}\n")
+    done = run(second, "-c", second.config_path)
+    assert done.returncode == 1 and "another broker runs with it" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["-x"], ["-p"], ["-p", "0"], ["-p", "65536"], ["-c"],
                                        ["extra"]])
 def test_wrong_usage(new_broker, arguments):

@@ -72,6 +72,15 @@ def test_explain(policy):
     assert code == 0 and output.startswith("user 'b', role 'r': read 'y': allowed\n")
 
 
+def test_explain_of_a_client_id_that_a_denial_needs(policy):
+    words = ["--user", "a", "--action", "read", "--topic", "x", "acl"]
+    code, output = policy("explain", *words, acl="pattern deny %c/x\npattern read #\n")
+    assert code == 1 and "say which client with --client" in output
+    code, output = policy("explain", "--client", "+", *words)
+    assert code == 1 and "this client id equals no level" in output
+    assert policy("explain", "--client", "c", *words)[0] == 0
+
+
 def test_diff(policy):
     files = {"old": "pattern readwrite %u/#\n", "new": "pattern readwrite %u/+\n"}
     code, output = policy("diff", "old", "old", **files)

@@ -234,6 +234,26 @@ def test_a_data_directory_of_somebody_else_is_not_touched(new_broker, files):
     assert [path.name for path in broker.data.iterdir()] == (["theirs"] if files else [])
 
 
+@needs_root
+def test_a_data_directory_in_none_says_what_to_make(new_broker):
+    broker = new_broker(started=False)
+    broker.config_path.write_text(broker.config_path.read_text().replace(
+        str(broker.data), str(broker.folder / "none/data")))
+    refuses_to_start(broker, "No such file", "make the directory that it is in first")
+
+
+def test_a_key_beside_what_it_seals(new_broker):
+    broker = new_broker()
+    assert "lies inside the data directory" not in broker.log()
+    broker.stop()
+    (broker.data / "key").write_bytes((broker.folder / "bulkhead.key").read_bytes())
+    (broker.data / "key").chmod(0o600)
+    broker.config_path.write_text(broker.config_path.read_text().replace(
+        str(broker.folder / "bulkhead.key"), str(broker.data / "key")))
+    broker.start()
+    broker.wait_for_log("lies inside the data directory")
+
+
 # --- damage
 
 def flip(path, at):
