@@ -9,10 +9,10 @@ enum { FAILURES_MAX = 65536, DELAY_MAX_S = 8, FORGET_S = 300, BURST_S = 2 };
 
 struct failures {
     struct keyed_node node;
-    struct failures *next; /* failed later */
-    double last;           /* when */
-    double delay;          /* seconds from then on */
-    uint64_t who;          /* keyed hash: names are not kept */
+    struct failures *next;  /* failed later */
+    struct failures **link; /* what points at this one */
+    double last;            /* when */
+    double delay;           /* seconds from then on */
 };
 
 void throttle_init(struct throttle *t, double step, double rate, double now)
@@ -22,13 +22,28 @@ void throttle_init(struct throttle *t, double step, double rate, double now)
     t->newest = &t->oldest;
 }
 
+static void append(struct throttle *t, struct failures *entry)
+{
+    entry->next = NULL;
+    entry->link = t->newest;
+    *t->newest = entry;
+    t->newest = &entry->next;
+}
+
+static void take_out(struct throttle *t, struct failures *entry)
+{
+    *entry->link = entry->next;
+    if (entry->next != NULL)
+        entry->next->link = entry->link;
+    else
+        t->newest = entry->link;
+}
+
 static void drop_oldest(struct throttle *t)
 {
     struct failures *entry = t->oldest;
 
-    t->oldest = entry->next;
-    if (t->oldest == NULL)
-        t->newest = &t->oldest;
+    take_out(t, entry);
     keyed_table_remove(&t->table, &entry->node);
     free(entry);
 }
@@ -55,15 +70,16 @@ void throttle_failed(struct throttle *t, double now, enum throttle_kind kind, st
     uint64_t hash = keyed_hash_pair(kind, who.data, who.len);
     struct failures *entry = find(t, now, hash);
 
-    if (entry == NULL) {
+    if (entry != NULL) {
+        take_out(t, entry);
+    } else {
         if (t->table.count >= FAILURES_MAX)
             drop_oldest(t);
         entry = calloc(1, sizeof(*entry));
         VERIFY(entry != NULL);
         keyed_table_insert(&t->table, &entry->node, hash);
-        *t->newest = entry;
-        t->newest = &entry->next;
     }
+    append(t, entry);
     entry->delay = entry->delay > 0 ? entry->delay * 2 : t->step;
     if (entry->delay > DELAY_MAX_S)
         entry->delay = DELAY_MAX_S;

@@ -174,6 +174,40 @@ Test(identity, failures_delay_their_address_and_user_only)
     cr_assert_eq(throttle_delay(&throttle, 1000, THROTTLE_USER, ann), 0, "forgotten");
 }
 
+Test(identity, failures_are_forgotten_though_somebody_goes_on_failing)
+{
+    struct throttle throttle;
+    struct slice ann = slice_text("ann");
+    struct slice eve = slice_text("eve");
+
+    throttle_init(&throttle, 0.5, 0, 0);
+    throttle_failed(&throttle, 0, THROTTLE_USER, eve);
+    for (int i = 0; i < 4; i++)
+        throttle_failed(&throttle, 0, THROTTLE_USER, ann);
+    for (int now = 100; now <= 400; now += 100)
+        throttle_failed(&throttle, now, THROTTLE_USER, eve);
+    throttle_failed(&throttle, 400, THROTTLE_USER, ann);
+    cr_assert_float_eq(throttle_delay(&throttle, 400, THROTTLE_USER, ann), 0.5, 1e-9);
+    cr_assert_float_eq(throttle_delay(&throttle, 400, THROTTLE_USER, eve), 8, 1e-9);
+}
+
+Test(identity, the_flood_of_failures_takes_the_place_of_the_oldest)
+{
+    struct throttle throttle;
+    struct slice ann = slice_text("ann");
+
+    throttle_init(&throttle, 4, 0, 0);
+    throttle_failed(&throttle, 0, THROTTLE_USER, ann);
+    for (uint32_t i = 0; i < 70000; i++) {
+        if (i == 65000)
+            throttle_failed(&throttle, 2, THROTTLE_USER, ann);
+        throttle_failed(&throttle, i < 65000 ? 1 : 3, THROTTLE_USER, slice_of(&i, sizeof(i)));
+    }
+    cr_assert_float_eq(throttle_delay(&throttle, 3, THROTTLE_USER, ann), 7, 1e-9, "failed lately");
+    uint32_t first = 0;
+    cr_assert_eq(throttle_delay(&throttle, 3, THROTTLE_USER, slice_of(&first, sizeof(first))), 0);
+}
+
 Test(identity, the_bucket_admits_its_rate)
 {
     struct throttle throttle;
