@@ -60,11 +60,10 @@ bool authorize_delivery(struct session *session, struct publication *p)
     return *place == yes;
 }
 
-uint8_t authorize_subscribe(struct router *r, struct session *session, struct slice filter)
+uint8_t authorize_subscribe(struct session *session, struct slice filter)
 {
     enum policy_result result = policy_view_decide(session->view, POLICY_SUBSCRIBE, filter, NULL);
 
-    (void)r;
     if (result == POLICY_OVERLAP)
         session->check_reads = true;
     return result == POLICY_DENIED ? REASON_NOT_AUTHORIZED : 0;
@@ -107,7 +106,7 @@ static bool withdraw_subscriptions(struct router *r, struct session *session)
         next = s->next_of_subscriber;
         size_t size = subscription_filter(&r->subscriptions, s, filter, sizeof(filter));
         VERIFY(size <= sizeof(filter));
-        if (authorize_subscribe(r, session, slice_of(filter, size)) == 0)
+        if (authorize_subscribe(session, slice_of(filter, size)) == 0)
             continue;
         withdrawn = true;
         audit_topic(r, session, AUDIT_SUBSCRIPTION_WITHDRAWN, POLICY_SUBSCRIBE,

@@ -22,7 +22,7 @@ bool authorize_delivery(struct session *session, struct publication *p);
 /* Whether the session may subscribe to a filter, plain or shared. Returns 0, or the reason code
  * that refuses. When the filter reaches further than the client may read, the session's deliveries
  * are checked one by one from now on. */
-uint8_t authorize_subscribe(struct router *r, struct session *session, struct slice filter);
+uint8_t authorize_subscribe(struct session *session, struct slice filter);
 
 /* Whether a message that is held may still be passed on: its publisher may still publish there. */
 bool authorize_held(struct router *r, struct message *message);

@@ -72,7 +72,7 @@ static uint8_t subscribe(struct router *r, struct connection *c, const struct wa
     struct topic_filter parts;
     if (!topic_filter_parse(filter, &parts))
         return REASON_TOPIC_FILTER_INVALID; /* too long below the mount point */
-    uint8_t reason = authorize_subscribe(r, session, filter);
+    uint8_t reason = authorize_subscribe(session, filter);
     if (reason != 0) {
         audit_topic(r, session, AUDIT_SUBSCRIBE_DENIED, POLICY_SUBSCRIBE, filter);
         return reason;
