@@ -41,6 +41,6 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libwebsockets-evlib-ev")
 # for fetch-keys alone
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "curl, ca-certificates")
-set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${HOST}/postinst ${HOST}/prerm ${HOST}/conffiles)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${HOST}/postinst ${HOST}/prerm ${HOST}/postrm ${HOST}/conffiles)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 include(CPack)
