@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Reads 64 hexadecimal digits from the first line of a file. */
@@ -59,12 +60,71 @@ static int make_keypair(const char *name)
     return good ? CTL_GOOD : CTL_FAILED;
 }
 
+/* --- "-", a standard stream, by way of memory: persistd waits for no reader or writer --- */
+
+static bool is_dash(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
+/* From one's position to the other's. */
+static bool copy(int from, int to)
+{
+    static uint8_t block[65536];
+    ssize_t got, put;
+
+    while ((got = read(from, block, sizeof(block))) > 0) {
+        for (ssize_t done = 0; done < got; done += put) {
+            put = write(to, block + done, (size_t)(got - done));
+            if (put < 0)
+                return false;
+        }
+    }
+    return got == 0;
+}
+
+static int print_backup(const struct ctl *ctl, const char *hex)
+{
+    int fd = memfd_create("backup", MFD_CLOEXEC);
+    char *text = fd >= 0 ? ctl_ask(ctl, "store-backup", hex, fd) : NULL;
+    int code = CTL_FAILED;
+
+    if (fd < 0) {
+        ctl_fail("standard output: %s", strerror(errno));
+    } else if (text != NULL) {
+        fputs(text, stderr);
+        code = lseek(fd, 0, SEEK_SET) == 0 && copy(fd, STDOUT_FILENO)
+                   ? CTL_GOOD
+                   : ctl_fail("standard output: %s", strerror(errno));
+    }
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+/* The standard input as a file, at its beginning. */
+static int input_as_file(void)
+{
+    int fd = memfd_create("backup", MFD_CLOEXEC);
+
+    if (fd >= 0 && copy(STDIN_FILENO, fd) && lseek(fd, 0, SEEK_SET) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* --- backup --- */
+
 static int write_backup(const struct ctl *ctl, const char *path, const char *public_key)
 {
     char hex[65] = "";
 
     if (public_key != NULL && !read_hex_key(public_key, hex))
         return CTL_FAILED;
+    if (is_dash(path))
+        return print_backup(ctl, hex);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return ctl_fail("%s: %s", path, strerror(errno));
@@ -125,7 +185,7 @@ static bool unseal_stream_key(int fd, const char *secret_path, char hex[65])
 static int restore(const struct ctl *ctl, const char *path, const char *secret_path)
 {
     char hex[65] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = is_dash(path) ? input_as_file() : open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return ctl_fail("%s: %s", path, strerror(errno));

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -373,6 +374,31 @@ def test_backup_that_the_broker_cannot_read(new_broker, tmp_path):
     assert [packet.payload for packet in back.receive_all(20)] == \
         [str(number).encode() for number in range(20)]
     assert "all of them are whole" in ctl(second, "store", "check").stdout
+
+
+def test_backup_through_the_standard_streams(new_broker, tmp_path):
+    """As out of a container, whose own files nobody can write."""
+    first, second = new_broker(), new_broker()
+    keep(first)
+    first.ctl("backup", "keypair", tmp_path / "pair")
+    file = tmp_path / "file"
+
+    def streamed(broker, *words, **streams):
+        return subprocess.run([broker.executable("bulkheadctl"), "-s", broker.control_socket,
+                               *words], timeout=20, stderr=subprocess.PIPE, text=True, check=False,
+                              **streams)
+    with open(file, "wb") as out:
+        done = streamed(first, "backup", "--to", tmp_path / "pair.public", "-", stdout=out)
+    assert done.returncode == 0 and "records written" in done.stderr
+    with open("/dev/full", "wb") as full:
+        done = streamed(first, "backup", "--to", tmp_path / "pair.public", "-", stdout=full)
+    assert done.returncode == 1 and "No space left" in done.stderr
+    with open(file, "rb") as stdin:
+        done = streamed(second, "restore", "--with", tmp_path / "pair.secret", "-", stdin=stdin,
+                        stdout=subprocess.PIPE)
+    assert done.returncode == 0 and "restored" in done.stdout
+    second.restart()
+    is_kept(second)
 
 
 def test_a_damaged_backup_restores_nothing(new_broker):
