@@ -108,7 +108,7 @@ static bool check_process(struct doctor *d, const json_t *process, bool full)
     if (full && strtoul(text_of(process, "uids"), NULL, 10) == 0)
         find(d, BAD, "sandbox", "%s runs as root", role);
     if (strstr(text_of(process, "confinement"), "no Landlock") != NULL)
-        find(d, ADVICE, "sandbox", "this kernel has no Landlock: use 5.13 or newer");
+        find(d, ADVICE, "sandbox", "no Landlock: a kernel before 5.13, or a container refuses it");
     return d->count[BAD] == before;
 }
 
