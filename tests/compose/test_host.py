@@ -170,3 +170,149 @@ def test_installed_package_serves(engine, package):
             "a key is never removed with the program"
     finally:
         engine.docker("rm", "-f", name, check=False)
+
+
+# --- under a systemd of its own
+
+SOCKET = "/run/bulkhead/plain.sock"
+PASSPHRASE = "a long passphrase"
+
+
+class Machine:
+    """A container whose first process is systemd, with the package installed."""
+
+    def __init__(self, engine, name):
+        self.engine, self.name = engine, name
+
+    def run(self, *command, **options):
+        return self.engine.docker("exec", self.name, *command, **options)
+
+    def shell(self, text, **options):
+        return self.run("sh", "-c", text, **options)
+
+    def show(self, *properties):
+        names = ",".join(properties)
+        lines = self.run("systemctl", "show", "bulkhead", "-p", names).stdout.splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def journal(self):
+        return self.run("journalctl", "-u", "bulkhead", "--no-pager", "-o", "cat").stdout
+
+    def client(self, program, *arguments, **options):
+        return self.run("timeout", "20", program, "--unix", SOCKET, "-V", "5", "-u", "ada", "-P",
+                        PASSPHRASE, *arguments, **options)
+
+    def wait_until_healthy(self, state):
+        """Serving, as the broker's own health and the state that systemd has say."""
+        def healthy():
+            return self.show("ActiveState")["ActiveState"] == state and \
+                self.run("bulkheadctl", "health", check=False).returncode == 0
+        processes.wait_until(healthy, 30, "a healthy broker", step=0.1)
+
+
+@pytest.fixture(scope="module")
+def machine(engine, package):
+    name, image = "bulkhead-test-systemd", "bulkhead-test-systemd:latest"
+    try:
+        engine.docker("run", "--name", name, "--network", "host", "-v",
+                      f"{package.parent}:/package:ro", BASE, "sh", "-c", "apt-get update -q && "
+                      "apt-get install -q -y --no-install-recommends systemd systemd-sysv "
+                      f"mosquitto-clients /package/{package.name}", timeout=300)
+        engine.docker("commit", name, image)
+        engine.docker("rm", name)
+        engine.docker("run", "-d", "--name", name, "--network", "none", "--cap-add", "SYS_ADMIN",
+                      "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined",
+                      "--security-opt", "apparmor=unconfined", "--tmpfs", "/run", "-v",
+                      "/sys/fs/cgroup:/sys/fs/cgroup", "-e", "container=docker", image,
+                      # shared, as systemd has it on a host: credentials come by way of a mount
+                      "sh", "-c", "mount --make-rshared / && exec /lib/systemd/systemd")
+        made = Machine(engine, name)
+        processes.wait_until(lambda: made.run("systemctl", "is-system-running", check=False)
+                             .stdout.strip() == "running", 30, "systemd", step=0.2)
+        made.shell(f"echo {PASSPHRASE} | bulkheadctl passwd add /etc/bulkhead/passwords ada && "
+                   f"printf 'listener 0 {SOCKET}\\n' >>/etc/bulkhead/bulkhead.conf")
+        made.run("systemctl", "enable", "--now", "bulkhead")
+        yield made
+    finally:
+        engine.docker("rm", "-f", name, check=False)
+        engine.docker("rmi", "-f", image, check=False)
+
+
+def test_systemd_and_our_walls_go_together(machine):
+    """What the unit forbids is nothing that the processes need to lock themselves up."""
+    assert machine.show("StatusText")["StatusText"] == "serving"
+    found = machine.run("bulkheadctl", "doctor")
+    assert re.search(r"good +tier +full", found.stdout), found.stdout
+    assert re.search(r"good +sandbox", found.stdout), found.stdout
+    shown = machine.run("bulkheadctl", "sandbox").stdout
+    assert shown.count("own report    full sandbox:") == 5
+    assert "no Landlock" in found.stdout or shown.count("Landlock ABI") == 5
+    assert "sealed with the systemd credential" in machine.journal()
+    measured = machine.run("systemd-analyze", "security", "--no-pager", "bulkhead.service").stdout
+    assert float(re.search(r"exposure level for \S+: ([0-9.]+)", measured).group(1)) <= EXPOSURE
+    machine.run("systemd-analyze", "verify", "bulkhead.service", "bulkhead-keys@x.service",
+                "bulkhead-keys@x.timer")
+
+
+def test_systemd_reload_is_all_or_nothing(machine):
+    machine.run("systemctl", "reload", "bulkhead")
+    rules = "/etc/bulkhead/aclfile"
+    machine.shell(f"cp {rules} /rules && echo nonsense >>{rules}")
+    assert machine.run("systemctl", "reload", "bulkhead", check=False).returncode == 1
+    assert machine.show("ActiveState", "SubState") == {"ActiveState": "active",
+                                                       "SubState": "running"}
+    machine.client("mosquitto_pub", "-t", "ada/x", "-m", "x", "-q", "1")
+    machine.shell(f"cp /rules {rules}")
+    machine.run("systemctl", "reload", "bulkhead")
+
+
+def test_systemd_starts_a_killed_master_again(machine):
+    machine.client("mosquitto_pub", "-t", "ada/kept", "-m", "before", "-q", "1", "-r")
+    before = machine.show("NRestarts", "MainPID")
+    machine.shell(f"kill -KILL {before['MainPID']}")
+    processes.wait_until(lambda: machine.show("NRestarts")["NRestarts"] > before["NRestarts"], 30,
+                         "a restart", step=0.1)
+    machine.wait_until_healthy("active")
+    got = machine.client("mosquitto_sub", "-t", "ada/kept", "-C", "1").stdout
+    assert got == "before\n"
+
+
+def test_systemd_stop_says_goodbye(machine):
+    """One after the other, whatever signals systemd sends: told all at once they would only die."""
+    for _ in range(5):
+        log = "/tmp/subscriber"
+        machine.shell(f"timeout 30 stdbuf -oL mosquitto_sub -d --unix {SOCKET} -V 5 -u ada "
+                      f"-P '{PASSPHRASE}' -t ada/y >{log} 2>&1 & echo started")
+        processes.wait_until(lambda: "Subscribed" in machine.run("cat", log, check=False).stdout,
+                             20, "the subscriber", step=0.05)
+        machine.run("systemctl", "stop", "bulkhead")
+        assert machine.show("Result", "ExecMainStatus") == {"Result": "success",
+                                                            "ExecMainStatus": "0"}
+        processes.wait_until(lambda: "Received DISCONNECT (139)" in machine.run("cat", log).stdout,
+                             5, "DISCONNECT with 0x8B", step=0.05)
+        assert "signal TERM" not in machine.journal()
+        machine.run("systemctl", "reset-failed", "bulkhead")
+        machine.run("systemctl", "start", "bulkhead")
+
+
+def test_systemd_does_not_try_a_wrong_configuration_again(machine):
+    file = "/etc/bulkhead/bulkhead.conf"
+    machine.shell(f"cp {file} /configuration && echo allow_anonymus true >>{file}")
+    restarts = machine.show("NRestarts")["NRestarts"]
+    assert machine.run("systemctl", "restart", "bulkhead", check=False).returncode == 1
+    assert machine.show("ActiveState", "NRestarts", "ExecMainStatus") == {
+        "ActiveState": "failed", "NRestarts": restarts, "ExecMainStatus": "3"}
+    assert "did you mean 'allow_anonymous'?" in machine.journal()
+    machine.shell(f"cp /configuration {file}")
+    machine.run("systemctl", "start", "bulkhead")
+
+
+def test_systemd_removal_leaves_nothing_running(machine):
+    """The last test: the package goes, with the timers that its operator enabled."""
+    machine.shell("echo URL=https://localhost/ >/etc/bulkhead/NAME.keys")
+    machine.run("systemctl", "enable", "--now", "bulkhead-keys@NAME.timer")
+    machine.run("apt-get", "purge", "-q", "-y", "bulkhead")
+    assert machine.run("systemctl", "list-units", "--no-legend", "bulkhead*").stdout == ""
+    assert machine.run("find", "/etc/systemd", "-name", "*bulkhead*").stdout == ""
+    left = machine.shell("ls /etc/bulkhead /var/lib/bulkhead").stdout.split()
+    assert {"bulkhead.key", "passwords", "store"} <= set(left)
