@@ -159,12 +159,20 @@ const struct subcommand backup_command = {
 static bool unseal_stream_key(int fd, const char *secret_path, char hex[65])
 {
     enum { BOX_AT = 9, STREAM_KEY = 32 };
+    /* The file's magic and the mode 0: sealed with the store's own key. */
+    static const char own_key[BOX_AT] = "BHBACK1\n";
+    char front[BOX_AT];
     uint8_t box[crypto_box_SEALBYTES + STREAM_KEY];
     uint8_t public_key[crypto_box_PUBLICKEYBYTES];
     uint8_t secret_key[crypto_box_SECRETKEYBYTES];
     uint8_t key[STREAM_KEY];
     char secret_hex[65];
 
+    if (pread(fd, front, sizeof(front), 0) == (ssize_t)sizeof(front) &&
+        memcmp(front, own_key, sizeof(front)) == 0) {
+        ctl_fail("the backup is sealed with the key of its store: restore it without --with");
+        return false;
+    }
     if (!read_hex_key(secret_path, secret_hex))
         return false;
     sodium_hex2bin(secret_key, sizeof(secret_key), secret_hex, 64, NULL, NULL, NULL);

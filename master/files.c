@@ -110,8 +110,8 @@ int files_open_policy(struct file_set *set, enum file_kind kind, unsigned listen
     int fd = files_open(path, O_RDONLY, &status);
 
     if (fd < 0) {
-        log_error("%s %s: %s; it decides who may do what, so nothing is served without it", what,
-                  path, strerror(errno));
+        log_error("%s %s: %s; it decides who may do what, so the broker does not start without it",
+                  what, path, strerror(errno));
     } else if (!S_ISREG(status.st_mode)) {
         log_error("%s %s is not a file", what, path);
     } else if (status.st_size == 0) {

@@ -209,7 +209,8 @@ static bool begin_restore(struct job *job, struct restore *restore)
     if (mode == MODE_PUBLIC_KEY &&
         (strlen(job->argument) != 2 * sizeof(key) ||
          sodium_hex2bin(key, sizeof(key), job->argument, 2 * sizeof(key), NULL, NULL, NULL) != 0))
-        return no_backup(job, "this backup is sealed to a public key: give its secret key");
+        return no_backup(job,
+                         "this backup is sealed to a public key: give its secret key with --with");
     if (mode == MODE_STORE_KEY && !own_stream_key(job, key_part, key))
         return no_backup(job, "there is not enough memory to hash the passphrase");
     int bad = crypto_secretstream_xchacha20poly1305_init_pull(&restore->stream, header, key);

@@ -409,6 +409,9 @@ def test_a_damaged_backup_restores_nothing(new_broker):
     ctl(first, "backup", file)
     shutil.copy(first.folder / "bulkhead.key", second.folder / "bulkhead.key")
     second.start()
+    ctl(second, "backup", "keypair", second.folder / "pair")
+    done = ctl(second, "restore", "--with", second.folder / "pair.secret", file, check=False)
+    assert done.returncode == 1 and "restore it without --with" in done.stderr
     whole = file.read_bytes()
     flipped = whole[:700] + bytes([whole[700] ^ 1]) + whole[701:]
     for data, why in ((whole[:-5], "cut off"), (whole[:-30], "cut off"), (flipped, "damaged"),
