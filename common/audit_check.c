@@ -133,17 +133,19 @@ static bool check_line(struct checking *c, struct slice line)
 }
 
 /* The next line with its line feed, or as much as a record can have; empty at the end. */
-static struct slice read_line(FILE *file, char line[AUDIT_LINE_MAX])
+static struct slice read_line(FILE *file, uint64_t size, char line[AUDIT_LINE_MAX])
 {
     size_t len = 0;
     int byte = 0;
 
-    while (len < AUDIT_LINE_MAX && byte != '\n' && (byte = getc_unlocked(file)) != EOF)
+    while (len < AUDIT_LINE_MAX && len < size && byte != '\n' &&
+           (byte = getc_unlocked(file)) != EOF)
         line[len++] = (char)byte;
     return slice_of(line, len);
 }
 
-void audit_check_file(FILE *file, const struct audit_keys *keys, struct audit_check *check)
+void audit_check_file(FILE *file, uint64_t size, const struct audit_keys *keys,
+                      struct audit_check *check)
 {
     struct checking c = {.keys = keys, .check = check, .line = 1};
     char text[AUDIT_LINE_MAX];
@@ -151,7 +153,8 @@ void audit_check_file(FILE *file, const struct audit_keys *keys, struct audit_ch
 
     *check = (struct audit_check){0};
     audit_digest_begin(&c.digest);
-    for (; (line = read_line(file, text)).len > 0; c.line++) {
+    for (; (line = read_line(file, size, text)).len > 0; c.line++) {
+        size -= line.len;
         if (!check_line(&c, line))
             return;
         check->records++;

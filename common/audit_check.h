@@ -28,8 +28,9 @@ struct audit_check {
     uint8_t after[AUDIT_CHAIN_SIZE];
 };
 
-/* Reads the file to its end, or to the first line that does not hold. */
-void audit_check_file(FILE *file, const struct audit_keys *keys, struct audit_check *check);
+/* Reads the file to its end, to that size, or to the first line that does not hold. */
+void audit_check_file(FILE *file, uint64_t size, const struct audit_keys *keys,
+                      struct audit_check *check);
 
 /* Whether the older file, all of which holds, ends where the newer one goes on. */
 bool audit_check_joins(const struct audit_check *older, const struct audit_check *newer);

@@ -122,7 +122,7 @@ static int verify(struct copy *copies, size_t count, const uint8_t *given)
         FILE *file = open_regular(copies[i].path);
         if (file == NULL)
             return CTL_FAILED;
-        audit_check_file(file, &keys, &copies[i].check);
+        audit_check_file(file, UINT64_MAX, &keys, &copies[i].check);
         fclose(file);
         if (keys.public_key == NULL && copies[i].check.first != 0) {
             memcpy(key, copies[i].check.public_key, sizeof(key)); /* all must name the same one */

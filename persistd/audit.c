@@ -177,7 +177,7 @@ static void tell_written(const struct audit_log *log, struct slice lines)
 /* Whether the file is full, when that many bytes more are in it. */
 static bool is_full(const struct audit_log *log, size_t more)
 {
-    return log->max_bytes > 0 && log->bytes + more >= log->max_bytes;
+    return log->max_bytes > 0 && !log->held && log->bytes + more >= log->max_bytes;
 }
 
 /* Writes events, at least one, until the file is full, and takes them from the front of *events.
@@ -454,6 +454,19 @@ bool audit_write(struct audit_log *log, struct slice event)
 
     json_decref(record);
     return len > 0 && audit_write_lines(log, slice_of(text, len)).len == 0;
+}
+
+struct audit_end audit_hold(struct audit_log *log)
+{
+    struct audit_end end = {.sequence = log->sequence,
+                            .bytes = log->fd >= 0 ? log->bytes : UINT64_MAX,
+                            .keep = log->keep};
+
+    memcpy(end.chain, log->chain, sizeof(end.chain));
+    memcpy(end.chain_key, log->chain_key, sizeof(end.chain_key));
+    memcpy(end.public_key, log->public_key, sizeof(end.public_key));
+    log->held = true;
+    return end;
 }
 
 void audit_close(struct audit_log *log)

@@ -28,6 +28,7 @@ struct audit_log {
     uint64_t sequence; /* of the last record */
     uint64_t signed_sequence;
     bool failing;
+    bool held;     /* its files are being checked: none is begun or moved */
     uint64_t lost; /* records that could not be written since it fails */
     uint8_t chain[AUDIT_CHAIN_SIZE];
     uint8_t chain_key[AUDIT_CHAIN_KEY_SIZE];
@@ -64,6 +65,19 @@ json_t *audit_parse(struct slice event);
 /* Writes an object as one line of printable ASCII, without an end; returns its length, 0: it does
  * not fit. */
 size_t audit_dump(const json_t *record, char *line, size_t size);
+
+/* How far a log has come, and what checks it. */
+struct audit_end {
+    uint64_t sequence; /* of the last record */
+    uint64_t bytes;    /* of the newest file */
+    uint32_t keep;
+    uint8_t chain[AUDIT_CHAIN_SIZE];
+    uint8_t chain_key[AUDIT_CHAIN_KEY_SIZE];
+    uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+};
+
+/* Lets another thread check the log up to here, until the caller takes `held` back. */
+struct audit_end audit_hold(struct audit_log *log);
 
 /* Signs what was written since the last signature and puts all of it on disk. */
 bool audit_sign(struct audit_log *log);

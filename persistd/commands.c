@@ -2,12 +2,10 @@
  * that touch the keyring run here, on the main thread. */
 #include "persistd/persistd.h"
 
-#include "common/audit_check.h"
 #include "common/descriptor.h"
 #include "common/log.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -42,6 +40,7 @@ static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
     (void)revents;
 
     job_join(&p->job);
+    p->audit.held = false;
     if (p->job.run == job_rotate && !p->job.failed) {
         if (!keyring_forget_old_epochs(p->keyring, &p->secret.source))
             log_error("the keyring could not be saved after the rotation: %s", strerror(errno));
@@ -115,53 +114,15 @@ static bool command_rewrap(struct persistd *p, const struct mc_command *m, int f
                   "next start\n");
 }
 
-static void PRINTF_LIKE(3, 4) add_text(char *text, size_t size, const char *format, ...)
-{
-    size_t used = strlen(text);
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text + used, size - used, format, arguments);
-    va_end(arguments);
-}
-
-/* Checks the log in place, newest file first. */
+/* The log goes on while a job checks it: up to here, and in the files that there are now. */
 static bool command_audit_verify(struct persistd *p, const struct mc_command *m)
 {
-    const struct audit_keys keys = {.public_key = p->audit.public_key,
-                                    .chain_key = p->audit.chain_key};
-    struct audit_check newer = {.first = p->audit.sequence + 1};
-    struct audit_check check;
-    char key[2 * crypto_sign_PUBLICKEYBYTES + 1];
-    char path[64];
-    char text[8192] = "";
-    bool failed = false;
-
-    if (!p->auditing)
-        return answer(p, m, true, "the audit log is off: set audit_dest file\n");
-    memcpy(newer.before, p->audit.chain, sizeof(newer.before));
-    for (unsigned i = 0; i <= p->audit.keep; i++) {
-        snprintf(path, sizeof(path), i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
-        FILE *file = fopen(path, "re");
-        if (file == NULL)
-            continue;
-        audit_check_file(file, &keys, &check);
-        fclose(file);
-        if (check.line != 0)
-            add_text(text, sizeof(text), "%s:%" PRIu64 ": %s\n", path, check.line, check.problem);
-        else
-            add_text(text, sizeof(text),
-                     "%s: %" PRIu64 " records and %" PRIu64 " signatures hold\n", path,
-                     check.records, check.signatures);
-        bool joined = newer.line != 0 || check.line != 0 || audit_check_joins(&check, &newer);
-        if (!joined)
-            add_text(text, sizeof(text), "%s: records are missing after its end\n", path);
-        failed |= check.line != 0 || !joined;
-        newer = check;
+    if (!p->auditing) {
+        answer(p, m, true, "the audit log is off: set audit_dest file\n");
+        return false;
     }
-    sodium_bin2hex(key, sizeof(key), p->audit.public_key, sizeof(p->audit.public_key));
-    add_text(text, sizeof(text), "public key: %s\n", key);
-    return answer(p, m, failed, text);
+    p->job.audit_end = audit_hold(&p->audit);
+    return true;
 }
 
 static const struct {
@@ -169,9 +130,13 @@ static const struct {
     job_fn *job;
     bool (*before)(struct persistd *p, const struct mc_command *m); /* false: it answered */
 } jobs[] = {
-    {"store-check", job_check, NULL},   {"store-compact", job_compact, NULL},
-    {"health", job_health, NULL},       {"key-rotate", job_rotate, command_rotate},
-    {"store-backup", job_backup, NULL}, {"store-restore", job_restore, NULL},
+    {"store-check", job_check, NULL},
+    {"store-compact", job_compact, NULL},
+    {"health", job_health, NULL},
+    {"key-rotate", job_rotate, command_rotate},
+    {"store-backup", job_backup, NULL},
+    {"store-restore", job_restore, NULL},
+    {"audit-verify", job_audit, command_audit_verify},
 };
 
 static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
@@ -195,6 +160,7 @@ static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
         if (job_start(&p->job))
             return true;
         job_free(&p->job);
+        p->audit.held = false;
         return answer(p, m, true, "no thread could be started\n");
     }
     return answer(p, m, true, "persistd does not know this command\n");
@@ -206,8 +172,6 @@ bool commands_take(struct persistd *p, const struct mc_command *m, int fd)
 
     if (slice_is(m->verb, "key-rewrap") && !p->setup.in_memory)
         good = command_rewrap(p, m, fd);
-    else if (slice_is(m->verb, "audit-verify"))
-        good = command_audit_verify(p, m);
     else
         good = start_job(p, m, &fd);
     if (fd >= 0)

@@ -3,6 +3,7 @@
 #ifndef BULKHEAD_PERSISTD_JOB_H
 #define BULKHEAD_PERSISTD_JOB_H
 
+#include "persistd/audit.h"
 #include "persistd/committer.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ struct job {
     struct slice secret; /* what wraps the store's keys, for backups with the store's own key */
     bool secret_is_passphrase;
     char argument[1024];
+    struct audit_end audit_end; /* for job_audit() */
 
     /* Of the walk that job_each_record() makes: */
     struct ledger ledger; /* as it was at that moment */
@@ -70,6 +72,7 @@ void job_health(struct job *job);  /* writes, commits, reads back and deletes on
 void job_rotate(struct job *job);  /* seals what has an older key with the newest */
 void job_backup(struct job *job);  /* writes all records to fd, sealed for argument */
 void job_restore(struct job *job); /* fills an empty store with the records of a backup in fd */
+void job_audit(struct job *job);   /* checks the audit log's files */
 
 /* A change of persistd's own, sealed with the newest key; no value: deletes. */
 struct change *job_change(const struct job *job, const struct place *place, struct slice key,

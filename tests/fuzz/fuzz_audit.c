@@ -20,7 +20,7 @@ static void check(const uint8_t *data, size_t size, const struct audit_keys *key
     FILE *file = fmemopen((void *)data, size, "r"); /* only read */
 
     VERIFY(file != NULL);
-    audit_check_file(file, keys, &found);
+    audit_check_file(file, UINT64_MAX, keys, &found);
     fclose(file);
     VERIFY((found.line == 0) == (found.problem[0] == '\0'));
     VERIFY(found.line == 0 ? found.records == lines_of(data, size)

@@ -211,6 +211,24 @@ def test_verify_names_the_first_record_that_does_not_hold(new_broker):
     assert done.returncode == 1 and "audit.log: records are missing" in done.stdout + done.stderr
 
 
+def test_verify_beside_a_log_that_grows(new_broker):
+    """The check runs beside the log: what is written meanwhile, and would fill a file, is no part
+    of it."""
+    stack = Protected(new_broker, USERS, RULES, "audit_max_size 65536\naudit_keep 20")
+    command = [stack.broker.executable("bulkheadctl"), "-s", stack.broker.control_socket,
+               "audit", "verify"]
+    for number in range(15):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True) as verify:
+            for one in range(30):
+                stack.connect("ann", f"{number}-{one}-" + "x" * 200).disconnect()
+            said = verify.communicate(timeout=60)[0]
+        assert verify.returncode == 0, said
+        assert said.splitlines()[-1].startswith("public key: ")
+    assert stack.broker.data.joinpath("audit/audit.log.4").exists()
+    stack.control("audit", "verify")
+
+
 def test_tail_and_search(new_broker):
     stack = Protected(new_broker, USERS, RULES)
     path = stack.broker.data / "audit/audit.log"

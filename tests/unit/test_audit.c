@@ -65,7 +65,7 @@ static struct audit_check check_file(const char *path, bool with_chain)
     struct audit_check check;
     FILE *file = fopen(path, "r");
     cr_assert_not_null(file);
-    audit_check_file(file, &keys, &check);
+    audit_check_file(file, UINT64_MAX, &keys, &check);
     fclose(file);
     return check;
 }
