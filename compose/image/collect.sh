@@ -37,6 +37,10 @@ printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$root"/etc/nsswitch.c
 install -d -m 0700 -o 51201 -g 51201 "$root"/var/lib/bulkhead
 install -d -m 0555 "$root"/usr/share/bulkhead/empty
 chmod 1777 "$root"/tmp
+# Where a mosquitto.conf that comes from mosquitto's image looks.
+mkdir "$root"/mosquitto
+ln -s /etc/bulkhead "$root"/mosquitto/config
+ln -s /var/lib/bulkhead "$root"/mosquitto/data
 
 packages=()
 while read -r package; do packages+=("$package"); done < <(

@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 from engine import DOCKER, IMAGE, ROOT
+from lib import processes
 from stack import COMPOSE_FILES
 
 pytestmark = pytest.mark.timeout(900)
@@ -47,6 +48,38 @@ def test_labels_and_health(engine):
     assert config["Labels"]["org.opencontainers.image.licenses"] == "MIT"
     assert config["Labels"]["org.opencontainers.image.revision"] == "test"
     assert all("=" in line for line in config["Env"])
+
+
+OLD_CONFIGURATION = """
+listener 1883
+allow_anonymous true
+acl_file /mosquitto/config/aclfile
+listener 9001
+protocol websockets
+persistence true
+persistence_location /mosquitto/data/
+autosave_interval 1
+autosave_on_changes true
+"""
+
+
+def test_old_configuration_works_unchanged(engine, tmp_path):
+    """With mosquitto's paths, and the passphrase where the old stack had it."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "bulkhead.conf").write_text(OLD_CONFIGURATION)
+    (tmp_path / "aclfile").write_text("pattern readwrite %u/#\n")
+    name = "bulkhead-test-old"
+    engine.docker("run", "-d", "--name", name, "--network", "none", "--read-only", "--tmpfs",
+                  "/run/bulkhead", "-v", f"{tmp_path}:/etc/bulkhead:ro", "-v", "/var/lib/bulkhead",
+                  "-e", "GOCRYPT_PASSWORD=a long passphrase", IMAGE)
+    try:
+        processes.wait_until(lambda: engine.docker("exec", name, "bulkheadctl", "health",
+                                                   check=False).returncode == 0, 30,
+                             "the broker with an old configuration", step=0.2)
+        found = engine.docker("exec", name, "bulkheadctl", "store", "check").stdout
+        assert "all of them are whole" in found
+    finally:
+        engine.docker("rm", "-fv", name)
 
 
 def test_bill_of_materials(files):
