@@ -73,9 +73,9 @@ static int connect_somewhere(const struct ctl *ctl)
     if (named != NULL) {
         if (connect_to(named, fd))
             return fd;
-        ctl_fail(
-            "cannot reach the broker at %s: %s; is it running, and is this its control_socket?",
-            named, strerror(errno));
+        ctl_fail("cannot reach the broker at %s: %s; %s", named, strerror(errno),
+                 errno == EACCES ? "run this as root, or as the broker's user"
+                                 : "is it running, and is this its control_socket?");
         close(fd);
         return -1;
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int make_key(const char *path)
@@ -26,11 +27,19 @@ static int make_key(const char *path)
 /* kind: "key" or "passphrase", which the file holds. */
 static int rewrap(const struct ctl *ctl, const char *kind, const char *path)
 {
+    struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return ctl_fail("%s: %s", path, strerror(errno));
-    int code = ctl_ask_and_print(ctl, "key-rewrap", kind, fd);
+    int code = CTL_FAILED;
+    if (fstat(fd, &status) != 0)
+        ctl_fail("%s: %s", path, strerror(errno));
+    else if ((status.st_mode & 077) != 0) /* the next start would refuse it */
+        ctl_fail("%s can be read by others than its owner (mode %04o): chmod 600 %s", path,
+                 status.st_mode & 07777, path);
+    else
+        code = ctl_ask_and_print(ctl, "key-rewrap", kind, fd);
     close(fd);
     return code;
 }

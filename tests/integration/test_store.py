@@ -155,6 +155,11 @@ def test_the_key_may_change(new_broker):
     (broker.folder / "passphrase").chmod(0o600)
     assert "rewrapped" in ctl(broker, "key", "rewrap", broker.folder / "second.key").stdout
     (broker.folder / "junk").write_text("junk")
+    (broker.folder / "junk").chmod(0o640)
+    for words in (["junk"], ["--passphrase", "junk"]):
+        read = ctl(broker, "key", "rewrap", *words, check=False, cwd=broker.folder)
+        assert read.returncode == 1 and "chmod 600 junk" in read.stderr
+    (broker.folder / "junk").chmod(0o600)
     junk = ctl(broker, "key", "rewrap", broker.folder / "junk", check=False)
     assert junk.returncode == 1 and "the file is not a key file" in junk.stderr
     assert "sealed with key epoch 2" in ctl(broker, "key", "rotate").stdout
