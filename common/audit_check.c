@@ -105,6 +105,17 @@ static bool check_signature(struct checking *c, const json_t *record)
     return true;
 }
 
+/* What the broker found when it came back shows in the chain alone, but it told of it. */
+static bool check_damage(struct checking *c, const json_t *record)
+{
+    const char *reason = json_string_value(json_object_get(record, "reason"));
+
+    if (c->keys->chain_key != NULL || !is_event(record, "audit_damaged") ||
+        (reason != NULL && strcmp(reason, AUDIT_HALF_WRITTEN) == 0))
+        return true;
+    return wrong(c, "the broker says that records before this one were altered or cut off");
+}
+
 static bool check_record(struct checking *c, const json_t *record, struct slice body,
                          const uint8_t chain[AUDIT_CHAIN_SIZE])
 {
@@ -113,7 +124,7 @@ static bool check_record(struct checking *c, const json_t *record, struct slice 
     if (!json_is_string(json_object_get(record, "event")))
         return wrong(c, "the record has no event");
     return (c->line != 1 || check_begin(c, record)) && check_chain(c, body, chain) &&
-           check_sequence(c, record) &&
+           check_sequence(c, record) && check_damage(c, record) &&
            (!is_event(record, "audit_signature") || check_signature(c, record));
 }
 

@@ -13,6 +13,9 @@
 #define AUDIT_CHAIN_INTRO ",\"chain\":\""
 #define AUDIT_CHAIN_OUTRO "\"}\n"
 
+/* A reason of audit_damaged: the one after which all records that are there hold. */
+#define AUDIT_HALF_WRITTEN "the last record was half written"
+
 enum {
     AUDIT_CHAIN_SIZE = 32,
     AUDIT_CHAIN_KEY_SIZE = 32,

@@ -291,7 +291,7 @@ static bool read_on(struct audit_log *log, const char **damage)
         take_line(log, slice_of(line, (size_t)len), damage);
     bool good = !ferror(file);
     if (good && len > 0) { /* as if there had been no room for it */
-        *damage = "the last record was half written";
+        *damage = AUDIT_HALF_WRITTEN;
         good = ftruncate(log->fd, (off_t)log->bytes) == 0;
     }
     free(line);

@@ -189,6 +189,7 @@ Test(audit, half_a_record_after_a_crash_is_taken_back)
     struct audit_check check = check_file(AUDIT_FILE, true);
     cr_assert_eq(check.line, 0, "line %lu: %s", (unsigned long)check.line, check.problem);
     cr_assert_eq(check.records, 1 + 2 + 1 + 1);
+    cr_assert_eq(check_file(AUDIT_FILE, false).line, 0);
 }
 
 Test(audit, what_was_not_signed_before_a_crash_is_signed_after_it)
@@ -214,6 +215,8 @@ Test(audit, what_was_altered_after_a_crash_is_not_signed_in_silence)
     reopen();
     reopen();
     edit("test $(grep -c audit_damaged $f) = 1");
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 5);
+    cr_assert_eq(check_file(AUDIT_FILE, false).line, 7, "told to who cannot check the chain");
 }
 
 Test(audit, rotation_keeps_the_chain_over_files)
