@@ -125,6 +125,14 @@ def test_package_holds_all(package, folder):
     assert folder.is_dir()
 
 
+def test_executables_do_not_know_where_they_were_built(unit):
+    tree = unit.parents[4]
+    ours = [tree / name for name in PACKAGE_FILES if re.search("/s?bin/|/bulkhead-[a-z]+$", name)]
+    assert len(ours) == 6
+    for file in ours:
+        assert str(ROOT).encode() not in file.read_bytes(), file
+
+
 def test_install_into_a_folder_leaves_etc_alone(folder):
     """cmake --install with a prefix of the user's own writes nowhere else."""
     prefix = folder / "prefix"
