@@ -158,7 +158,7 @@ static bool may_read(struct connection *c)
 
     if (c->state >= STATE_ENDING || input_may_continue(c))
         return true;
-    if (recv(c->io.fd, &byte, 1, MSG_PEEK) == 0) { /* gone while it waited */
+    if (buf_len(&c->in) == 0 && recv(c->io.fd, &byte, 1, MSG_PEEK) == 0) { /* gone, nothing left */
         connection_lost(c, "closed the connection");
         return false;
     }
@@ -207,6 +207,8 @@ void input_continue(struct connection *c)
     struct slice nothing = slice_of(NULL, 0);
 
     handle_kept(c, &nothing);
+    if (connection_is_open(c) && c->websocket != NULL)
+        output_mark(c); /* it may have closed behind what was kept */
     if (c->paused != 0 || c->reading || !connection_is_open(c))
         return;
     c->reading = true;

@@ -175,6 +175,12 @@ static void finish(struct connection *c)
     lws_rx_flow_control(ws->wsi, 1);
 }
 
+/* Whether it closed behind packets whose turn has not come. */
+static bool has_more_to_say(const struct connection *c)
+{
+    return c->websocket->guard.peer_closed && c->paused != 0 && buf_len(&c->in) > 0;
+}
+
 void websocket_flush(struct connection *c)
 {
     struct websocket *ws = c->websocket;
@@ -183,7 +189,7 @@ void websocket_flush(struct connection *c)
         connection_lost(c, "closed the connection");
         return;
     }
-    if (ws->close != 0 && connection_is_open(c)) {
+    if (ws->close != 0 && connection_is_open(c) && !has_more_to_say(c)) {
         c->close_code = ws->close;
         if (ws->guard.peer_closed) {
             connection_end(c, 0);

@@ -1,8 +1,12 @@
 """CONNECT and CONNACK, take-over, and what happens to a connection that begins wrongly."""
+import os
+import signal
+import socket
+
 import pytest
 
 from lib import mqtt_packets as mqtt
-from lib.transport import Stream, StreamClosed
+from lib.transport import BINARY, CLOSE, Stream, StreamClosed, frame
 
 ALL_VERSIONS = pytest.mark.parametrize("version", [mqtt.V31, mqtt.V311, mqtt.V5],
                                        ids=["v31", "v311", "v5"])
@@ -235,6 +239,36 @@ def test_packets_may_follow_connect_at_once(broker, topic, version):
     assert sorted(packet.name for packet in seen) == ["PINGRESP", "PUBACK", "PUBLISH", "SUBACK"]
     message = next(packet for packet in seen if packet.kind == mqtt.PUBLISH)
     assert (message.topic, message.payload) == (topic, b"early")
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["closed", "half closed"])
+def test_all_at_once_and_gone(broker, topic, version, over, half):
+    """CONNECT, messages and DISCONNECT in one go, and the connection is over before the verdict:
+    what came is handled, and the will is not sent."""
+    watcher = broker.connect(f"{topic}-w", over=over)
+    watcher.subscribe(f"{topic}/#")
+    client = broker.client(topic, version, over)
+    router = broker.pid("router")
+    os.kill(router, signal.SIGSTOP)
+    try:
+        burst = mqtt.connect(topic, version, will=mqtt.Will(f"{topic}/will", "x")) + \
+            mqtt.publish(f"{topic}/1", "one", version=version) + \
+            mqtt.publish(f"{topic}/2", "two", version=version) + mqtt.disconnect()
+        if over == "ws":
+            client.transport.send_raw(frame(BINARY, burst) + frame(CLOSE, b"\x03\xe8"))
+        else:
+            client.send(burst)
+        if half:
+            client.transport.socket.shutdown(socket.SHUT_WR)
+        else:
+            client.close()
+        watcher.ping()  # the worker has seen the end
+        watcher.ping()
+    finally:
+        os.kill(router, signal.SIGCONT)
+    watcher.receive(f"{topic}/1", "one")
+    watcher.receive(f"{topic}/2", "two")
+    watcher.barrier()
 
 
 def test_one_byte_at_a_time(broker, topic):

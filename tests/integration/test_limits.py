@@ -14,6 +14,7 @@ from lib import mqtt_packets as mqtt
 from lib import processes
 from lib.broker import ROOT
 from lib.load import LoadClient
+from lib.transport import BINARY, CLOSE, frame
 from lib.users import PROTECTED_CONFIG, Protected, entry
 
 USERS = ("ann", "bob")
@@ -72,6 +73,26 @@ def test_rates(limited, name, size, version):
         client.exchange(sent=ids, timeout=30)
     took = time.monotonic() - begin
     assert took > 2, f"160 messages at 20 a second took {took:.2f} s; each for itself takes 1 s"
+    expect_hit()
+
+
+@pytest.mark.parametrize("over", ["tcp", "ws"])
+def test_slowed_and_gone(limited, over):
+    """What a client sent before it left is handled at its rate, its DISCONNECT too."""
+    stack, expect_hit = limited("publish_rate", 20)
+    reader = stack.connect("ann", "reader")
+    reader.subscribe("ann/#")
+    client = stack.connect("ann", "writer", over=over, will=mqtt.Will("ann/will", "x"))
+    burst = b"".join(mqtt.publish(f"ann/{number}", "x") for number in range(50)) + \
+        mqtt.disconnect()
+    if over == "ws":
+        client.transport.send_raw(frame(BINARY, burst) + frame(CLOSE, b"\x03\xe8"))
+    else:
+        client.send(burst)
+    client.close()
+    for number in range(50):
+        reader.receive(f"ann/{number}")
+    reader.barrier()
     expect_hit()
 
 
