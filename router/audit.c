@@ -273,19 +273,27 @@ void audit_disconnected(struct router *r, const struct session *session, uint8_t
     told(r);
 }
 
-static void put_rule(struct buf *out, const struct router *r, const struct session *session,
+/* Who was refused, and what decided. */
+struct refused {
+    const struct principal *principal;
+    struct slice client_id;
+    const struct policy_view *view;
+    unsigned listener;
+};
+
+static void put_rule(struct buf *out, const struct router *r, const struct refused *who,
                      enum policy_action action, struct slice topic)
 {
     struct policy_verdict verdict;
     char rule[RULE_TEXT_MAX];
 
-    policy_view_decide(session->view, action, topic, &verdict);
-    policy_verdict_text(r->policies.of[session->listener], &verdict, rule, sizeof(rule));
+    policy_view_decide(who->view, action, topic, &verdict);
+    policy_verdict_text(r->policies.of[who->listener], &verdict, rule, sizeof(rule));
     audit_text_string(out, "rule", slice_text(rule));
 }
 
-void audit_topic(struct router *r, const struct session *session, enum audit_refusal refusal,
-                 enum policy_action action, struct slice topic)
+static void tell_refused(struct router *r, const struct refused *who, enum audit_refusal refusal,
+                         enum policy_action action, struct slice topic)
 {
     static const char *const names[] = {"publish_denied", "subscribe_denied", "will_denied",
                                         "subscription_withdrawn"};
@@ -294,18 +302,39 @@ void audit_topic(struct router *r, const struct session *session, enum audit_ref
 
     if (r->child == NULL)
         return;
-    struct audit_place *place = keep_back(r, name, session_principal(session), topic, &various);
+    struct audit_place *place = keep_back(r, name, who->principal, topic, &various);
     struct buf *out = begin_repeating(r, place);
     if (out != NULL)
-        begin_of(out, name, session_principal(session), session_client_id(session));
+        begin_of(out, name, who->principal, who->client_id);
     if (out != NULL && place != NULL && various) {
         audit_text_null(out, "topic");
         audit_text_null(out, "rule");
     } else if (out != NULL) {
         put_text(out, "topic", topic);
-        put_rule(out, r, session, action, topic);
+        put_rule(out, r, who, action, topic);
     }
     end_repeating(r, place);
+}
+
+void audit_topic(struct router *r, const struct session *session, enum audit_refusal refusal,
+                 enum policy_action action, struct slice topic)
+{
+    const struct refused who = {.principal = session_principal(session),
+                                .client_id = session_client_id(session),
+                                .view = session->view,
+                                .listener = session->listener};
+
+    tell_refused(r, &who, refusal, action, topic);
+}
+
+void audit_will_refused(struct router *r, const struct wr_connect *m,
+                        const struct principal *principal, const struct policy_view *view,
+                        struct slice topic)
+{
+    const struct refused who = {
+        .principal = principal, .client_id = m->client_id, .view = view, .listener = m->listener};
+
+    tell_refused(r, &who, AUDIT_WILL_DENIED, POLICY_PUBLISH, topic);
 }
 
 /* An event that has nothing but a count beside its client and, if so, a limit. */

@@ -63,6 +63,12 @@ void audit_disconnected(struct router *r, const struct session *session, uint8_t
 void audit_topic(struct router *r, const struct session *session, enum audit_refusal refusal,
                  enum policy_action action, struct slice topic);
 
+/* As audit_topic(), for the will of a client that is refused for it: it has no session. topic is as
+ * the rules see it. */
+void audit_will_refused(struct router *r, const struct wr_connect *m,
+                        const struct principal *principal, const struct policy_view *view,
+                        struct slice topic);
+
 /* A limit was hit. */
 void audit_limit(struct router *r, const struct principal *principal, struct slice client_id,
                  const char *limit);

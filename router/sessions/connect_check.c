@@ -30,7 +30,10 @@ static uint8_t check_will(struct router *r, const struct connection *c, const st
         return REASON_RETAIN_NOT_SUPPORTED;
     if (publish_is_not_text(r, m->will_properties, m->will_payload))
         return REASON_PAYLOAD_FORMAT_INVALID;
-    return authorize_publish(view, topic) ? 0 : REASON_NOT_AUTHORIZED;
+    if (authorize_publish(view, topic))
+        return 0;
+    audit_will_refused(r, m, principal, view, topic);
+    return REASON_NOT_AUTHORIZED;
 }
 
 static bool starts_with(struct slice text, struct slice prefix)

@@ -110,12 +110,17 @@ def test_refusals_name_rule_file_and_line(new_broker):
     ann, bob = stack.connect("ann"), stack.connect("bob")
     ann.publish("a/secret", "x", qos=1, expect=0x87)
     ann.publish("z", "x", qos=1, expect=0x87)
+    stack.broker.client("w").connect(username="ann", password="ann", expect=0x87,
+                                     will=mqtt.Will("a/secret"))
     bob.subscribe("a/#", expect=[0x87])
     stack.wait_audited("subscribe_denied")
     rules = {(record["user"], record["topic"]): record["rule"]
              for record in stack.audited() if "rule" in record}
     assert rules["ann", "a/secret"] == f"{stack.rules}:2: topic deny a/secret"
     assert "no rule" in rules["ann", "z"]
+    will, = stack.audited("will_denied")
+    assert (will["topic"], will["client_id"]) == ("a/secret", "w")
+    assert will["rule"] == f"{stack.rules}:2: topic deny a/secret"
     assert rules["bob", "a/#"], rules
 
 
