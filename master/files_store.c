@@ -10,8 +10,15 @@
 #include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum {
+    LOCK_TRIES = 30,
+    LOCK_PAUSE_NS = 100 * 1000 * 1000,
+};
 
 /* 1: nothing in it; 0: something; -1: cannot be read. */
 static int directory_is_empty(int fd)
@@ -87,6 +94,30 @@ static bool is_usable(int fd, const char *path)
     return false;
 }
 
+/* The lock lasts until the last copy of the descriptor is closed, persistd's too: that of a broker
+ * that was just killed is waited for. */
+static bool lock_directory(int fd, const char *path)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    int locked = flock(fd, LOCK_EX | LOCK_NB);
+
+    for (int tries = 0; locked != 0 && errno == EWOULDBLOCK && tries < LOCK_TRIES; tries++) {
+        nanosleep(&pause, NULL);
+        locked = flock(fd, LOCK_EX | LOCK_NB);
+    }
+    if (locked != 0 && errno == EWOULDBLOCK) {
+        log_error("the data directory %s is in use by another broker: stop that one, or give this "
+                  "one a persistence_location of its own",
+                  path);
+        return false;
+    }
+    if (locked != 0) {
+        log_warning("cannot lock the data directory %s (%s): let no other broker use it", path,
+                    strerror(errno));
+    }
+    return true;
+}
+
 static int open_directory(const char *path, struct stat *status)
 {
     int fd = files_open(path, O_RDONLY | O_DIRECTORY, status);
@@ -111,8 +142,9 @@ static bool open_data_directory(const struct config *config, const struct identi
         return false;
     int empty = directory_is_empty(fd);
     *is_new = empty == 1;
-    bool good =
-        ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty) : is_usable(fd, path);
+    bool good = (ids->full ? settle_owner(fd, path, &status, &ids->persistd, empty)
+                           : is_usable(fd, path)) &&
+                lock_directory(fd, path);
     if (good) {
         files_add(set, FILE_DATA_DIRECTORY, path, fd);
     } else {

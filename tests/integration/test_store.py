@@ -13,6 +13,7 @@ import pytest
 
 from lib import mqtt_packets as mqtt
 from lib import processes
+from lib.broker import DEFAULT_CONFIG
 from lib.processes import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
@@ -212,6 +213,23 @@ def test_a_rotation_goes_on_after_a_crash(new_broker):
 
 
 # --- the data directory
+
+def test_data_directory_of_a_running_broker(new_broker):
+    """A second broker does not start on it, and leaves store and audit log as they are; when the
+    first is gone it does."""
+    first = new_broker()
+    keep(first)
+    second = new_broker(started=False, config=DEFAULT_CONFIG.replace("{dir}/data", str(first.data))
+                        .replace("{dir}/bulkhead.key", f"{first.folder}/bulkhead.key"))
+    refuses_to_start(second, f"{first.data}/ is in use by another broker: stop that one")
+    is_kept(first)
+    first.process.kill()  # its processes follow, and are waited for
+    first.process.wait(10)
+    second.start()
+    is_kept(second)
+    assert "hold" in ctl(second, "audit", "verify").stdout
+    first.process = None
+
 
 @needs_root
 def test_an_empty_data_directory_is_taken_over(new_broker):
