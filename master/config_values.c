@@ -187,7 +187,8 @@ static bool refuse_text(const struct option *option, bool too_long, char *proble
     if (too_long)
         snprintf(problem, size, "is longer than %zu bytes", text_bound(option));
     else
-        snprintf(problem, size, "must be %s", option->wanted);
+        snprintf(problem, size, "must be %s",
+                 option->wanted != NULL ? option->wanted : "one word or several");
     return false;
 }
 

@@ -432,6 +432,7 @@ Test(config, values)
     cr_expect_str_eq(config->listeners[0]->websocket_origin, "https://a\nhttps://b\nhttps://c\n");
     config_free(config);
     bad("max_queued_bytes 9999999999999999G\n", "f:1: max_queued_bytes must be");
+    bad("audit_events ,\n", "f:1: audit_events must be one word or several");
     bad("socket_mode 888\n", "f:1: socket_mode must be an octal number from 0 to 0777");
     bad("drain_timeout 5 s\n", "f:1: ");
     bad("persistent_client_expiration 5\n", "f:1: ");
