@@ -105,12 +105,13 @@ static bool check_signature(struct checking *c, const json_t *record)
     return true;
 }
 
-/* What the broker found when it came back shows in the chain alone, but it told of it. */
+/* What the broker found when it came back, and told of: nothing else shows it without the chain's
+ * key, and nothing at all when it was the beginning of the oldest file. */
 static bool check_damage(struct checking *c, const json_t *record)
 {
     const char *reason = json_string_value(json_object_get(record, "reason"));
 
-    if (c->keys->chain_key != NULL || !is_event(record, "audit_damaged") ||
+    if (!is_event(record, "audit_damaged") ||
         (reason != NULL && strcmp(reason, AUDIT_HALF_WRITTEN) == 0))
         return true;
     return wrong(c, "the broker says that records before this one were altered or cut off");

@@ -15,6 +15,7 @@
 
 enum {
     TIME_SIZE = 40,
+    PATH_SIZE = sizeof(AUDIT_FILE) + 16,
     STAMP_SIZE = 128, /* of time and sequence as members */
     MEMBER_LEAST = sizeof("{\"a\":1}") - 1,
     LINES_KEPT = 128 * 1024, /* of the buffer, for the next ones */
@@ -243,28 +244,40 @@ static bool open_file(struct audit_log *log)
 
 #define ALTERED "a record behind the last signature was altered"
 
+/* Takes the chain value before a file from its first record. */
+static bool take_previous(const json_t *record, uint8_t chain[AUDIT_CHAIN_SIZE])
+{
+    const json_t *text = json_object_get(record, "previous_chain");
+    enum { DIGITS = 2 * AUDIT_CHAIN_SIZE };
+
+    return json_string_length(text) == DIGITS &&
+           sodium_hex2bin(chain, AUDIT_CHAIN_SIZE, json_string_value(text), DIGITS, NULL, NULL,
+                          NULL) == 0;
+}
+
 /* Takes over one line of an existing file: its part of the digest, its place in the chain. A record
- * has to follow from the one before, but a file's first. */
+ * has to follow from the one before, a file's first from what it says was before. */
 static void take_line(struct audit_log *log, struct slice line, const char **damage)
 {
     uint8_t chain[AUDIT_CHAIN_SIZE];
     struct slice body;
 
-    bool follows = log->bytes == 0;
+    bool first = log->bytes == 0;
     log->bytes += line.len;
     crypto_generichash_update(&log->digest, line.data, line.len);
     if (!audit_line_split(line, &body, chain)) {
         *damage = ALTERED;
         return;
     }
-    audit_chain_next(log->chain_key, log->chain, body);
-    follows |= memcmp(log->chain, chain, sizeof(chain)) == 0;
-    memcpy(log->chain, chain, sizeof(chain));
     json_t *record = json_loadb((const char *)line.data, line.len - 1, 0, NULL);
     const char *event = json_string_value(json_object_get(record, "event"));
     json_t *sequence = json_object_get(record, "sequence");
     if (sequence != NULL)
         log->sequence = (uint64_t)json_integer_value(sequence);
+    bool follows = !first || take_previous(record, log->chain);
+    audit_chain_next(log->chain_key, log->chain, body);
+    follows &= memcmp(log->chain, chain, sizeof(chain)) == 0;
+    memcpy(log->chain, chain, sizeof(chain));
     if (!follows) {
         *damage = ALTERED;
     } else if (event != NULL && strcmp(event, "audit_signature") == 0) {
@@ -274,15 +287,15 @@ static void take_line(struct audit_log *log, struct slice line, const char **dam
     json_decref(record);
 }
 
-/* Reads an existing file to its end. *damage: what is wrong behind the last signature, NULL:
- * nothing; before it the signature itself shows it. False with errno when it cannot be read. */
-static bool read_on(struct audit_log *log, const char **damage)
+/* Takes over the whole lines of a file, which is closed. *damage: what is wrong behind the last
+ * signature, NULL: nothing; before it the signature itself shows it. False with errno when it
+ * cannot be read. */
+static bool take_file(struct audit_log *log, int fd, const char **damage)
 {
     char *line = NULL;
     size_t room = 0;
     ssize_t len;
 
-    int fd = fcntl(log->fd, F_DUPFD_CLOEXEC, 0);
     FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (file == NULL)
         return false;
@@ -290,13 +303,36 @@ static bool read_on(struct audit_log *log, const char **damage)
     while ((len = getline(&line, &room, file)) > 0 && line[len - 1] == '\n')
         take_line(log, slice_of(line, (size_t)len), damage);
     bool good = !ferror(file);
-    if (good && len > 0) { /* as if there had been no room for it */
+    if (good && len > 0)
         *damage = AUDIT_HALF_WRITTEN;
-        good = ftruncate(log->fd, (off_t)log->bytes) == 0;
-    }
     free(line);
     fclose(file);
     return good;
+}
+
+/* At a start with an empty file: goes on from the one that was moved out of the way, as a crash can
+ * come between that and the next one's first record. */
+static bool take_moved(struct audit_log *log, const char **damage)
+{
+    const char *moved_damage = NULL;
+
+    int fd = open(AUDIT_FILE ".1", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT;
+    bool good = take_file(log, fd, &moved_damage);
+    if (moved_damage != NULL)
+        *damage = moved_damage;
+    log->bytes = 0;
+    audit_digest_begin(&log->digest);
+    return good;
+}
+
+/* Reads an existing log to its end; half a record is taken back, as if there had been no room. */
+static bool read_on(struct audit_log *log, const char **damage)
+{
+    return take_file(log, fcntl(log->fd, F_DUPFD_CLOEXEC, 0), damage) &&
+           ftruncate(log->fd, (off_t)log->bytes) == 0 &&
+           (log->bytes > 0 || log->sequence > 0 || take_moved(log, damage));
 }
 
 static bool resume(struct audit_log *log)
@@ -382,25 +418,31 @@ bool audit_sign(struct audit_log *log)
     return true;
 }
 
-/* Closes the full file and moves it, and those before it, out of the way. */
+/* The name of a file that was moved so many times. */
+static const char *moved_path(uint32_t times, char path[static PATH_SIZE])
+{
+    snprintf(path, PATH_SIZE, times > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, times);
+    return path;
+}
+
+/* Closes the full file and moves it, and those before it up to the first gap, out of the way: a
+ * crash in the middle leaves a gap, and none of them moves twice for it. */
 static bool rotate(struct audit_log *log)
 {
-    char from[sizeof(AUDIT_FILE) + 16];
-    char to[sizeof(from)];
+    char from[PATH_SIZE];
+    char to[PATH_SIZE];
+    uint32_t gap = 1;
 
     audit_sign(log);
     close(log->fd);
     log->fd = -1;
-    for (uint32_t i = log->keep; i > 0; i--) {
-        snprintf(to, sizeof(to), AUDIT_FILE ".%u", i);
-        if (i == 1)
-            snprintf(from, sizeof(from), AUDIT_FILE);
-        else
-            snprintf(from, sizeof(from), AUDIT_FILE ".%u", i - 1);
-        if (rename(from, to) != 0 && errno != ENOENT)
+    while (gap < log->keep && access(moved_path(gap, to), F_OK) == 0)
+        gap++;
+    for (uint32_t i = gap; i > 0; i--) {
+        if (rename(moved_path(i - 1, from), moved_path(i, to)) != 0 && errno != ENOENT)
             return false;
     }
-    return log->keep > 0 || unlink(AUDIT_FILE) == 0;
+    return true;
 }
 
 /* The log could be written again after it had failed. */
@@ -428,7 +470,7 @@ json_t *audit_parse(struct slice event)
 /* Opens the file, or begins a new one, when that is due. */
 static bool make_ready(struct audit_log *log)
 {
-    if (log->fd < 0 && !open_log(log))
+    if (log->fd < 0 && (log->held || !open_log(log)))
         return false;
     return !is_full(log, 0) || (rotate(log) && open_log(log));
 }
@@ -467,6 +509,13 @@ struct audit_end audit_hold(struct audit_log *log)
     memcpy(end.public_key, log->public_key, sizeof(end.public_key));
     log->held = true;
     return end;
+}
+
+void audit_release(struct audit_log *log)
+{
+    log->held = false;
+    if (log->fd >= 0 && !make_ready(log))
+        failed(log);
 }
 
 void audit_close(struct audit_log *log)

@@ -23,7 +23,7 @@ extern const char *const audit_added[];
 struct audit_log {
     int fd; /* -1: the log is off, or failing */
     uint64_t max_bytes;
-    uint32_t keep; /* rotated files */
+    uint32_t keep; /* rotated files, at least one */
     uint64_t bytes;
     uint64_t sequence; /* of the last record */
     uint64_t signed_sequence;
@@ -76,8 +76,12 @@ struct audit_end {
     uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
 };
 
-/* Lets another thread check the log up to here, until the caller takes `held` back. */
+/* Lets another thread check the log up to here, until it is released. */
 struct audit_end audit_hold(struct audit_log *log);
+
+/* The check is over. A file that became full meanwhile is moved now, so that checks one after
+ * another cannot keep it from that. */
+void audit_release(struct audit_log *log);
 
 /* Signs what was written since the last signature and puts all of it on disk. */
 bool audit_sign(struct audit_log *log);

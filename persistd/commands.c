@@ -40,7 +40,8 @@ static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
     (void)revents;
 
     job_join(&p->job);
-    p->audit.held = false;
+    if (p->audit.held)
+        audit_release(&p->audit);
     if (p->job.run == job_rotate && !p->job.failed) {
         if (!keyring_forget_old_epochs(p->keyring, &p->secret.source))
             log_error("the keyring could not be saved after the rotation: %s", strerror(errno));
@@ -160,7 +161,8 @@ static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
         if (job_start(&p->job))
             return true;
         job_free(&p->job);
-        p->audit.held = false;
+        if (p->audit.held)
+            audit_release(&p->audit);
         return answer(p, m, true, "no thread could be started\n");
     }
     return answer(p, m, true, "persistd does not know this command\n");

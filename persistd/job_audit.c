@@ -3,6 +3,7 @@
 
 #include "common/audit_check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 /* Says what became of a file; newer is what must go on where it ends. */
@@ -20,6 +21,12 @@ static void report(struct job *job, const char *path, const struct audit_check *
     job->failed |= check->line != 0 || !joined;
 }
 
+static void report_unreadable(struct job *job, const char *path)
+{
+    fprintf(job->out, "%s: %s\n", path, strerror(errno));
+    job->failed = true;
+}
+
 void job_audit(struct job *job)
 {
     const struct audit_end *end = &job->audit_end;
@@ -33,8 +40,11 @@ void job_audit(struct job *job)
     for (uint32_t i = 0; i <= end->keep && !job_stopped(job); i++) { /* newest file first */
         snprintf(path, sizeof(path), i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
         FILE *file = fopen(path, "re");
-        if (file == NULL)
+        if (file == NULL) {
+            if (i == 0 || errno != ENOENT)
+                report_unreadable(job, path);
             continue;
+        }
         audit_check_file(file, i > 0 ? UINT64_MAX : end->bytes, &keys, &check);
         fclose(file);
         report(job, path, &check, &newer);

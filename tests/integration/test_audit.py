@@ -214,6 +214,10 @@ def test_verify_names_the_first_record_that_does_not_hold(new_broker):
     os.truncate(path, len("".join(current[:-1])))
     done = stack.control("audit", "verify", check=False)
     assert done.returncode == 1 and "audit.log: records are missing" in done.stdout + done.stderr
+    for file in path.parent.iterdir():
+        file.unlink()
+    done = stack.control("audit", "verify", check=False)
+    assert done.returncode == 1 and "audit.log: No such file" in done.stdout + done.stderr
 
 
 def test_verify_beside_a_log_that_grows(new_broker):

@@ -360,6 +360,111 @@ Test(audit, a_batch_fills_files_as_its_records_would_alone)
     cr_assert_eq(check_file(AUDIT_FILE, true).line, 0);
 }
 
+static void holds(const char *path)
+{
+    struct audit_check check = check_file(path, true);
+    cr_assert_eq(check.line, 0, "%s:%lu: %s", path, (unsigned long)check.line, check.problem);
+}
+
+/* A crash after a full file was moved, the next one is what the command leaves of it. */
+static void crash_in_rotation(const char *command)
+{
+    crash();
+    edit("rm -f $f.1; mv $f $f.1");
+    edit(command);
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    holds(AUDIT_FILE ".1");
+    holds(AUDIT_FILE);
+    struct audit_check older = check_file(AUDIT_FILE ".1", true);
+    struct audit_check newer = check_file(AUDIT_FILE, true);
+    cr_assert(audit_check_joins(&older, &newer));
+}
+
+Test(audit, a_crash_in_a_rotation_is_no_damage)
+{
+    write_events(3);
+    cr_assert(audit_sign(&audit));
+    crash_in_rotation(":");
+    edit("! grep -q audit_damaged $f");
+    crash_in_rotation(": >$f"); /* nor when it could not be signed before */
+    edit("! grep -q audit_damaged $f");
+    crash_in_rotation("printf '{\"event' >$f");
+    edit("grep -q 'audit_damaged.*half written' $f");
+    cr_assert(audit_sign(&audit));
+    cr_assert_eq(check_file(AUDIT_FILE, false).line, 0);
+}
+
+Test(audit, damage_is_found_in_the_file_that_was_moved)
+{
+    write_events(3);
+    cr_assert(audit_sign(&audit));
+    crash();
+    edit("sed '$d' $f >$f.1; rm $f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    edit("grep -q 'audit_damaged.*cut off' $f");
+    cr_assert(audit_sign(&audit));
+    write_events(1);
+    crash();
+    edit("sed '$s/ann/bob/' $f >$f.1; rm $f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    edit("grep -q 'audit_damaged.*altered' $f");
+}
+
+Test(audit, a_crash_in_a_rotation_drops_no_file)
+{
+    audit.max_bytes = 2000;
+    write_events(60);
+    crash();
+    edit("mv $f.2 $f.3; mv $f.1 $f.2; cat $f.2 $f.3 >kept"); /* the full one is still to be moved */
+    cr_assert(audit_open(&audit, keyring, 1, 3));
+    write_events(1);
+    edit("cat $f.2 $f.3 | cmp - kept && test -e $f.1");
+}
+
+Test(audit, a_removed_log_is_noticed_although_the_next_one_holds)
+{
+    write_events(3);
+    audit_close(&audit);
+    edit("rm $f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    cr_assert_eq(check_file(AUDIT_FILE, true).line, 2);
+}
+
+Test(audit, a_log_that_was_made_up_is_noticed_at_the_next_start)
+{
+    write_events(3);
+    audit_close(&audit);
+    edit("sed -i '2,$d; s/\"sequence\":1/\"sequence\":9/' $f");
+    cr_assert(audit_open(&audit, keyring, 0, 3));
+    edit("tail -n 1 $f | grep -q 'audit_damaged.*altered'");
+}
+
+Test(audit, a_file_that_became_full_during_a_check_is_moved_at_its_end)
+{
+    audit.max_bytes = 1000;
+    audit_hold(&audit);
+    write_events(20);
+    cr_assert_neq(access(AUDIT_FILE ".1", F_OK), 0);
+    audit_release(&audit);
+    cr_assert_eq(access(AUDIT_FILE ".1", F_OK), 0);
+    holds(AUDIT_FILE ".1");
+    holds(AUDIT_FILE);
+}
+
+Test(audit, none_is_begun_during_a_check)
+{
+    audit.max_bytes = 1000;
+    write_events(1);
+    close(audit.fd);
+    audit.fd = -1; /* as when a file could not be moved */
+    audit_hold(&audit);
+    cr_assert_eq(write_batch(2), 0);
+    audit_release(&audit);
+    cr_assert_eq(write_batch(2), 2);
+    edit("grep -q '\"count\":2.*audit_records_lost\\|audit_records_lost.*\"count\":2' $f");
+    holds(AUDIT_FILE);
+}
+
 static bool scans(const char *event)
 {
     struct slice name;
