@@ -4,16 +4,41 @@
 
 #include "common/descriptor.h"
 #include "common/log.h"
+#include "common/verify.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#define CANCELLED "it was broken off, since the store is being closed or read anew\n"
+
+enum { WAITING_MAX = 64 };
+
+/* A command that came during a health check, which is soon over. */
+struct waiting {
+    struct waiting *next;
+    uint32_t id;
+    uint32_t verb_len, argument_len;
+    int fd;
+    char text[]; /* verb and argument */
+};
+
+static struct {
+    struct waiting *first, **last;
+    unsigned count;
+} queue = {.last = &queue.first};
+
 static bool answer(struct persistd *p, const struct mc_command *m, bool failed, const char *text)
 {
     child_reply(&p->child, m->id, failed, text);
     return true;
+}
+
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
 }
 
 static void fill_job(struct persistd *p, job_fn *run, uint32_t id, int fd, struct slice argument)
@@ -33,15 +58,74 @@ static void fill_job(struct persistd *p, job_fn *run, uint32_t id, int fd, struc
     job->argument[argument.len] = '\0';
 }
 
+static bool keep_waiting(const struct mc_command *m, int fd)
+{
+    struct waiting *w = malloc(sizeof(*w) + m->verb.len + m->argument.len);
+
+    VERIFY(w != NULL);
+    *w = (struct waiting){
+        .id = m->id, .verb_len = m->verb.len, .argument_len = m->argument.len, .fd = fd};
+    memcpy(w->text, m->verb.data, m->verb.len);
+    if (m->argument.len > 0)
+        memcpy(w->text + m->verb.len, m->argument.data, m->argument.len);
+    *queue.last = w;
+    queue.last = &w->next;
+    queue.count++;
+    return true;
+}
+
+/* Takes all that wait: each may have to wait again, or finds that another one is running. With a
+ * refusal none is taken. */
+static void take_waiting(struct persistd *p, const char *refusal)
+{
+    struct waiting *w = queue.first;
+
+    queue.first = NULL;
+    queue.last = &queue.first;
+    queue.count = 0;
+    while (w != NULL) {
+        struct waiting *next = w->next;
+        struct mc_command m = {.id = w->id,
+                               .verb = slice_of(w->text, w->verb_len),
+                               .argument = slice_of(w->text + w->verb_len, w->argument_len)};
+        if (refusal == NULL) {
+            commands_take(p, &m, w->fd);
+        } else {
+            answer(p, &m, true, refusal);
+            close_if_open(w->fd);
+        }
+        free(w);
+        w = next;
+    }
+}
+
+static void end_job(struct persistd *p)
+{
+    job_free(&p->job);
+    if (p->audit.held)
+        audit_release(&p->audit);
+}
+
+void commands_cancel(struct persistd *p)
+{
+    if (p->job.run == NULL)
+        return;
+    job_cancel(&p->job);
+    end_job(p);
+    if (p->job.command_id != 0)
+        child_reply(&p->child, p->job.command_id, true, CANCELLED);
+    take_waiting(p, CANCELLED);
+}
+
 static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
 {
     struct persistd *p = watcher->data;
     (void)loop;
     (void)revents;
 
+    if (p->job.run == NULL || !p->job.finished)
+        return; /* it was cancelled, and another one may have begun */
     job_join(&p->job);
-    if (p->audit.held)
-        audit_release(&p->audit);
     if (p->job.run == job_rotate && !p->job.failed) {
         if (!keyring_forget_old_epochs(p->keyring, &p->secret.source))
             log_error("the keyring could not be saved after the rotation: %s", strerror(errno));
@@ -52,7 +136,8 @@ static void on_job_done(struct ev_loop *loop, ev_async *watcher, int revents)
         child_reply(&p->child, p->job.command_id, p->job.failed, p->job.text);
     else
         log_notice("%s", p->job.text);
-    job_free(&p->job);
+    end_job(p);
+    take_waiting(p, NULL);
 }
 
 void commands_start(struct persistd *p)
@@ -140,6 +225,14 @@ static const struct {
     {"audit-verify", job_audit, command_audit_verify},
 };
 
+/* A long command is no sickness: what the committer meets tells enough of the store's health. */
+static bool answer_busy(struct persistd *p, const struct mc_command *m)
+{
+    return answer(p, m, p->stalled,
+                  p->stalled ? "the store does not take writes\n"
+                             : "a command on the store is running, so no record was written\n");
+}
+
 static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
 {
     for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++) {
@@ -150,6 +243,8 @@ static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
                           "persistence is off: nothing is stored\n");
         if (!p->committing)
             return answer(p, m, true, "the store is not open yet\n");
+        if (p->job.run != NULL && jobs[i].job == job_health)
+            return answer_busy(p, m);
         if (p->job.run != NULL)
             return answer(p, m, true, "another command on the store is still running\n");
         if (m->argument.len >= sizeof(p->job.argument))
@@ -160,9 +255,7 @@ static bool start_job(struct persistd *p, const struct mc_command *m, int *fd)
         *fd = -1;
         if (job_start(&p->job))
             return true;
-        job_free(&p->job);
-        if (p->audit.held)
-            audit_release(&p->audit);
+        end_job(p);
         return answer(p, m, true, "no thread could be started\n");
     }
     return answer(p, m, true, "persistd does not know this command\n");
@@ -172,11 +265,12 @@ bool commands_take(struct persistd *p, const struct mc_command *m, int fd)
 {
     bool good;
 
+    if (p->job.run == job_health && queue.count < WAITING_MAX)
+        return keep_waiting(m, fd);
     if (slice_is(m->verb, "key-rewrap") && !p->setup.in_memory)
         good = command_rewrap(p, m, fd);
     else
         good = start_job(p, m, &fd);
-    if (fd >= 0)
-        close(fd);
+    close_if_open(fd);
     return good;
 }

@@ -12,6 +12,7 @@ static void *job_main(void *argument)
 
     job->run(job);
     fclose(job->out);
+    job->finished = true;
     ev_async_send(job->loop, job->done);
     return NULL;
 }
@@ -20,6 +21,7 @@ bool job_start(struct job *job)
 {
     job->failed = false;
     job->stop = false;
+    job->finished = false;
     job->out = open_memstream(&job->text, &job->text_len);
     VERIFY(job->out != NULL);
     return pthread_create(&job->thread, NULL, job_main, job) == 0;

@@ -40,6 +40,7 @@ struct job {
     struct ev_loop *loop;
     ev_async *done;
     _Atomic bool stop;
+    _Atomic bool finished; /* the thread has nothing more to do */
 };
 
 /* Starts a job that was filled in up to `argument`; false when one is running. */

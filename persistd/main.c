@@ -200,7 +200,7 @@ static bool take_drain(void *context, const struct mc_drain *m)
 {
     struct persistd *p = context;
     (void)m;
-    job_cancel(&p->job);
+    commands_cancel(p);
     if (p->committing) {
         committer_stop(&p->committer);
         router_link_progress(p);

@@ -66,7 +66,10 @@ void commands_start(struct persistd *p);
 /* Goes on with a rotation that was cut short. */
 void commands_resume_rotation(struct persistd *p);
 
-/* Handles one command; owns fd. */
+/* Ends the job that runs, and says so to whoever waits for it: the store is about to be closed. */
+void commands_cancel(struct persistd *p);
+
+/* Handles one command, or keeps it until a health check is over; owns fd. */
 bool commands_take(struct persistd *p, const struct mc_command *m, int fd);
 
 /* Opens the store, and puts it in order when RocksDB refuses it for damage. False: the disk does

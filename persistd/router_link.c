@@ -117,7 +117,7 @@ static bool on_rp_load(struct persistd *p, const struct rp_load *m)
         loaded(p, 0);
         return true;
     }
-    job_cancel(&p->job);
+    commands_cancel(p);
     if (p->committing) {
         committer_stop(&p->committer);
         p->committing = false;
