@@ -195,10 +195,12 @@ static void on_sign(struct ev_loop *loop, ev_timer *watcher, int revents)
 static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
     struct persistd *p = watcher->data;
+    uint64_t lost = p->audit.lost;
 
     (void)loop;
     (void)revents;
-    audit_write(&p->audit, slice_text("{\"event\":\"audit_retry\",\"process\":\"persistd\"}"));
+    if (!audit_write(&p->audit, slice_text("{\"event\":\"audit_retry\",\"process\":\"persistd\"}")))
+        p->audit.lost = lost; /* nothing happened that this told of */
     announce(p);
 }
 
