@@ -106,7 +106,8 @@ FAULTS = {
                        "corrupt"),
     "stamp damaged": (lambda frames: [damaged(frames[0], len(frames[0]) - 64 + 7), frames[1]],
                       "corrupt"),
-    "other group": (lambda frames: [damaged(frames[0], 7), frames[1]], "corrupt"),
+    "to another group too": (lambda frames: [frames[0], damaged(frames[0], 7), frames[1]],
+                             "corrupt"),
 }
 
 
