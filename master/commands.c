@@ -68,7 +68,10 @@ static void answer_status(struct operator* o)
 
 static void on_reload_done(void *context, bool good, const char *text)
 {
-    reply(context, true, !good, slice_text(text));
+    char answer[TEXT_MAX + 32];
+
+    snprintf(answer, sizeof(answer), "%s%s", good ? "" : "nothing was changed: ", text);
+    reply(context, true, !good, slice_text(answer));
 }
 
 static void answer_reload(struct operator* o)

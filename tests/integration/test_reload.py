@@ -105,6 +105,7 @@ def test_bad_file_changes_nothing(new_broker, name):
         assert done.returncode == 1, f"{name}: {how}: {done.stdout}"
         named = str(files.path(name)), f" {name}:"  # an included one is as its includer calls it
         assert any(words in done.stderr for words in named), f"{how}: {done.stderr}"
+        assert "nothing was changed: " in done.stderr
         files.expect_as_before()
         records = files.stack.wait_audited("reload", count=files.stack.reloads)
         assert len(records) == files.stack.reloads and not records[-1]["good"], how
